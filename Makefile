@@ -1,0 +1,108 @@
+# Two targets do all the set-up: `make lab` and `make test`. Each environment is made once, in a folder of its own,
+# from pinned packages, and made anew when the pins or pyproject.toml change.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# JupyterLab wants to be told that root is meant (containers).
+ROOT_OK := $(if $(filter 0,$(shell id -u)),--allow-root)
+
+.PHONY: lab app test lint unit browser notebooks-test contract lowest wheel rehearse bench constraints clean
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+## For users
+
+lab: .venv/.user            # JupyterLab on the first notebook, which starts the sandbox
+	$(BIN)/jupyter lab $(ROOT_OK) notebooks/00_start_here.ipynb
+
+app: .venv/.user            # the dashboard as a web application
+	$(BIN)/voila notebooks/dashboard.ipynb
+
+## Checks; `make test` runs every one
+
+test: lint unit wheel lowest contract notebooks-test rehearse browser
+
+lint: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+unit: .venv/.dev            # coverage.report.fail_under in pyproject.toml is enforced here
+	$(BIN)/pytest tests --ignore=tests/browser --cov
+
+browser: .venv/.dev
+	GCTOKENS_CHROMIUM="$$(scripts/chromium)" && export GCTOKENS_CHROMIUM && $(BIN)/pytest tests/browser
+
+notebooks-test: .venv/.dev  # strict: the committed outputs are what the notebooks show
+	$(BIN)/pytest --nbval --nbval-current-env --nbval-sanitize-with notebooks/sanitize.cfg notebooks
+
+contract: .venv-sdk/.ready  # the official Python SDK against the sandbox
+	.venv-sdk/bin/pytest tests/contract
+
+wheel: .venv-wheel/.ready   # only the wheel and what it depends on
+	.venv-wheel/bin/python -I scripts/check_wheel.py
+
+# The wheel with the lowest versions that pyproject.toml declares. PYTHONSAFEPATH keeps the checkout from being imported.
+lowest: .venv-lowest/.ready
+	PYTHONSAFEPATH=1 .venv-lowest/bin/pytest tests --ignore=tests/browser
+
+rehearse: .venv/.dev        # what Binder does, without Docker
+	$(BIN)/python scripts/rehearse_binder.py
+
+bench: .venv/.dev .venv-sdk/.ready
+	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit; done
+
+## Environments
+
+.venv/pyvenv.cfg:
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+
+.venv/.user: pyproject.toml constraints.txt | .venv/pyvenv.cfg
+	$(BIN)/python $(INSTALL) -e '.[all]'
+	touch $@
+
+.venv/.dev: pyproject.toml constraints.txt | .venv/pyvenv.cfg
+	$(BIN)/python $(INSTALL) -e '.[dev]'
+	touch $@ .venv/.user
+
+.venv-sdk/.ready: pyproject.toml constraints.txt tests/contract/requirements.txt
+	$(PYTHON) -m venv --clear .venv-sdk
+	.venv-sdk/bin/python $(INSTALL) -e '.[test]' -r tests/contract/requirements.txt
+	touch $@
+
+PACKAGE := pyproject.toml README.md LICENSE $(shell find gctokens_nb -name '*.py')
+
+dist/.built: $(PACKAGE) | .venv/.dev
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist . > dist.log || { cat dist.log; exit 1; }
+	rm dist.log
+	touch $@
+
+.venv-wheel/.ready: dist/.built constraints.txt
+	$(PYTHON) -m venv --clear .venv-wheel
+	.venv-wheel/bin/python $(INSTALL) dist/*.whl
+	touch $@
+
+# Both lists bind: pip refuses if a bound in pyproject.toml has moved and constraints-lowest.txt has not.
+.venv-lowest/.ready: dist/.built constraints-lowest.txt
+	$(PYTHON) -m venv --clear .venv-lowest
+	$(PYTHON) scripts/lowest_bounds.py > .venv-lowest/bounds.txt
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check \
+		-c constraints-lowest.txt -c .venv-lowest/bounds.txt "$$(echo dist/*.whl)[all,test]"
+	touch $@
+
+# Take the newest of everything, and the lowest with the newest of what that brings. Run it, then `make test`.
+constraints:
+	rm -rf .venv-freeze && $(PYTHON) -m venv .venv-freeze
+	.venv-freeze/bin/python -m pip install --quiet -e '.[dev]'
+	{ echo '# Made by `make constraints`: what CI and Binder install.'; \
+		.venv-freeze/bin/python -m pip freeze --exclude-editable; } > constraints.txt
+	rm -rf .venv-freeze && $(PYTHON) -m venv .venv-freeze
+	$(PYTHON) scripts/lowest_bounds.py > .venv-freeze/bounds.txt
+	.venv-freeze/bin/python -m pip install --quiet -c .venv-freeze/bounds.txt -e '.[all,test]'
+	{ echo '# Made by `make constraints`: the lowest versions that pyproject.toml declares, and what they bring.'; \
+		.venv-freeze/bin/python -m pip freeze --exclude-editable; } > constraints-lowest.txt
+	rm -rf .venv-freeze
+
+clean:
+	rm -rf .venv .venv-* dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
