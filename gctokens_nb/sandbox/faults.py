@@ -1,0 +1,149 @@
+"""Scripted faults: what a network, a proxy or an overloaded platform does to a client."""
+
+import random
+import re
+import threading
+from collections.abc import Mapping
+from concurrent.futures import Future
+from typing import Any
+
+KINDS = (
+    "drop-after",
+    "drop-before",
+    "expire-token",
+    "garbage",
+    "hold",
+    "html",
+    "slow",
+    "status",
+    "truncate",
+)
+_CLI_TYPES: dict[str, type] = {
+    "method": str,
+    "path": str,
+    "times": int,
+    "after": int,
+    "probability": float,
+    "seed": int,
+    "status": int,
+    "body": str,
+    "seconds": float,
+}
+
+
+class Fault:
+    """One thing that goes wrong, for the requests that match.
+
+    Args:
+        kind: ``status``: that status instead of doing the thing. ``html``: an HTML page instead.
+            ``garbage``: 200 with malformed JSON instead. ``drop-before``, ``drop-after``: the connection
+            ends without an answer, before or after the effect. ``truncate``: the answer is cut short, after
+            the effect. ``slow``: the answer takes ``seconds`` longer. ``expire-token``: the token used
+            expires just before the request. ``hold``: the request waits for ``release()``.
+        method: Only requests of this method.
+        path: Only requests in whose path this regular expression is found.
+        times: How often it strikes; None for always.
+        after: How many matching requests it lets pass first.
+        probability: Of striking a request that matches, drawn from ``seed``.
+        seed: Of the draws.
+        status: For ``status`` (500 by default) and ``html`` (502 by default).
+        body: For ``status``: the body instead of the platform's usual error of that status.
+        headers: For ``status``: more response headers.
+        seconds: For ``slow``, the wait; for ``status`` 429, the Retry-After. 1 by default.
+
+    Raises:
+        ValueError: The kind is unknown, or the path is no regular expression.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        *,
+        method: str | None = None,
+        path: str | None = None,
+        times: int | None = None,
+        after: int = 0,
+        probability: float = 1.0,
+        seed: int = 0,
+        status: int | None = None,
+        body: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        seconds: float | None = None,
+    ) -> None:
+        if kind not in KINDS:
+            raise ValueError(f"unknown kind of fault {kind!r}: choose one of {', '.join(KINDS)}")
+        try:
+            self._path = re.compile(path or "")
+        except re.error as error:
+            raise ValueError(f"the fault's path {path!r} is no regular expression: {error}") from error
+        self.kind = kind
+        self.method = method
+        self.times = times
+        self.after = after
+        self.probability = probability
+        self.status = status if status is not None else 502 if kind == "html" else 500
+        self.body = body
+        self.headers = dict(headers or {})
+        self.seconds = 1.0 if seconds is None else seconds
+        self.strikes = 0
+        self._random = random.Random(seed)  # noqa: S311 - repeatable on purpose
+        self._matched = 0
+        self._held = threading.Condition()
+        self._held_count = 0
+        self._released: Future[None] = Future()
+
+    @classmethod
+    def from_text(cls, text: str) -> "Fault":
+        """Read ``KIND[:key=value[,key=value...]]``, as the command line has it.
+
+        Raises:
+            ValueError: The text is not of that form.
+        """
+        kind, _, rest = text.partition(":")
+        options: dict[str, Any] = {}
+        for part in filter(None, rest.split(",")):
+            key, equals, value = part.partition("=")
+            if not equals or key not in _CLI_TYPES:
+                raise ValueError(
+                    f"fault option {part!r} is not key=value with one of {', '.join(_CLI_TYPES)}"
+                )
+            try:
+                options[key] = _CLI_TYPES[key](value)
+            except ValueError:
+                raise ValueError(f"fault option {key} is no number: {value!r}") from None
+        return cls(kind, **options)
+
+    def strikes_at(self, method: str, path: str) -> bool:
+        """Whether this request is hit; counts it."""
+        if (self.method and self.method != method) or not self._path.search(path):
+            return False
+        self._matched += 1
+        if self._matched <= self.after or (self.times is not None and self.strikes >= self.times):
+            return False
+        if self.probability < 1.0 and self._random.random() >= self.probability:
+            return False
+        self.strikes += 1
+        return True
+
+    def hold(self) -> "Future[None]":
+        """Note that one more request waits; what it waits for."""
+        with self._held:
+            self._held_count += 1
+            self._held.notify_all()
+        return self._released
+
+    def wait_until_held(self, timeout_seconds: float = 10.0) -> int:
+        """Wait until a request has come to the hold; how many have.
+
+        Raises:
+            TimeoutError: None came in time.
+        """
+        with self._held:
+            if not self._held.wait_for(lambda: self._held_count, timeout_seconds):
+                raise TimeoutError(f"no request reached the held fault within {timeout_seconds} s")
+            return self._held_count
+
+    def release(self) -> None:
+        """Let the held requests, and all later ones, go on."""
+        if not self._released.done():
+            self._released.set_result(None)

@@ -1,0 +1,488 @@
+"""What the sandbox holds: an organization with its users, OAuth clients, tokens and idle timeout.
+
+Seeded data come from the organization's name alone, so that they are the same at every start and
+never the same for two organizations. Tokens are random, as they must be.
+"""
+
+import hashlib
+import re
+import secrets
+import time
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+CLIENT_CREDENTIALS = "CLIENT-CREDENTIALS"
+AUTHORIZATION_CODE = "CODE"
+PKCE = "PKCE"
+SAML2_BEARER = "SAML2-BEARER"
+GRANTS = (CLIENT_CREDENTIALS, AUTHORIZATION_CODE, PKCE, SAML2_BEARER)
+
+ALL_PERMISSIONS = (
+    "audits:audit:view",
+    "directory:organization:admin",
+    "directory:user:view",
+    "oauth:client:view",
+    "oauth:token:delete",
+)
+CODE_LIFETIME_SECONDS = 60
+USER_STATES = ("active", "inactive", "deleted")
+
+_VIEWER = ("directory:user:view",)
+_HELPDESK = ("directory:user:view", "oauth:token:delete")
+# (name, local part of the e-mail, state, permissions). The last one is a clone of a trustee's user.
+_NAMED_PEOPLE: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
+    ("Grace Hopper", "grace.hopper", "active", ALL_PERMISSIONS),
+    ("Alan Turing", "alan.turing", "active", ()),
+    ("Ada Lovelace", "ada.lovelace", "active", _HELPDESK),
+    ("Katherine Johnson", "katherine.johnson", "active", _VIEWER),
+    ("Edsger Dijkstra", "edsger.dijkstra", "active", _VIEWER),
+    ("Barbara Liskov", "barbara.liskov", "inactive", _VIEWER),
+    ("Ángela Ruiz Robles", "angela.ruiz", "active", _VIEWER),
+    ("屠呦呦 (Tu Youyou)", "youyou.tu", "active", _VIEWER),
+    ("Siobhán O'Brien", "siobhan.o'brien", "active", _VIEWER),
+    ("Maria Schmidt", "maria.schmidt", "active", _VIEWER),
+    ("Maria Schmidt", "maria.schmidt2", "active", _VIEWER),
+    ("Dennis Ritchie", "dennis.ritchie", "inactive", _VIEWER),
+    ("Rosalind Franklin", "rosalind.franklin", "deleted", ()),
+    ("Emmy Noether", "emmy.noether", "active", _VIEWER),
+    ("Søren Kierkegaard", "soren.kierkegaard", "active", _VIEWER),
+    ("Chien-Shiung Wu", "chien-shiung.wu", "active", _VIEWER),
+    ("Mary Jackson", "mary.jackson", "active", _HELPDESK),
+    ("Srinivasa Ramanujan", "srinivasa.ramanujan", "active", _VIEWER),
+    ("Hedy Lamarr", "hedy.lamarr", "active", _VIEWER),
+    ("Rózsa Péter", "rozsa.peter", "active", _VIEWER),
+)
+_FIRST_NAMES = [
+    "Amara",
+    "Bilal",
+    "Chiara",
+    "Dmitri",
+    "Elif",
+    "Farah",
+    "Goran",
+    "Hana",
+    "Ivan",
+    "Jelena",
+    "Kofi",
+    "Leila",
+    "Mateo",
+    "Nadia",
+    "Olu",
+    "Priya",
+    "Quentin",
+    "Rosa",
+    "Sven",
+    "Tomas",
+    "Uma",
+    "Viktor",
+    "Wanda",
+    "Xin",
+    "Yara",
+    "Zoltan",
+]
+_LAST_NAMES = [
+    "Adeyemi",
+    "Baker",
+    "Costa",
+    "Dubois",
+    "Eriksson",
+    "Fischer",
+    "Garcia",
+    "Haddad",
+    "Ivanova",
+    "Jensen",
+    "Kowalski",
+    "Lindqvist",
+    "Moreau",
+    "Novak",
+    "Okafor",
+    "Petrov",
+    "Quinn",
+    "Rossi",
+    "Silva",
+    "Tanaka",
+    "Ueda",
+    "Varga",
+    "Weber",
+    "Xu",
+    "Yilmaz",
+    "Zhang",
+]
+_SCOPE_ROOTS = [
+    "alerting",
+    "analytics",
+    "architect",
+    "assistants",
+    "audits",
+    "authorization",
+    "billing",
+    "content-management",
+    "conversations",
+    "dialog",
+    "external-contacts",
+    "fax",
+    "flows",
+    "geolocation",
+    "groups",
+    "integrations",
+    "journey",
+    "knowledge",
+    "languages",
+    "notifications",
+    "oauth",
+    "organization",
+    "outbound",
+    "presence",
+    "quality",
+    "recordings",
+    "routing",
+    "scripts",
+    "users",
+    "workforce-management",
+]
+
+
+class Organization(NamedTuple):
+    """An organization by id and name."""
+
+    id: str
+    name: str
+
+
+class HomeUser(NamedTuple):
+    """The user of a trustee organization that a clone was made of."""
+
+    id: str
+    organization: Organization
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxUser:
+    """A person of the organization.
+
+    ``state`` is active, inactive or deleted. ``cloned_from`` is set for the clone of a trustee's user.
+    """
+
+    id: str
+    name: str
+    email: str
+    state: str = "active"
+    permissions: tuple[str, ...] = ()
+    cloned_from: HomeUser | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxClient:
+    """An OAuth client. ``client_secret`` is None for a public client; reprs mask it.
+
+    ``permissions`` count for client credentials only: other tokens have those of their user.
+    """
+
+    name: str
+    client_id: str
+    client_secret: str | None = field(repr=False)
+    grant: str
+    permissions: tuple[str, ...] = ()
+    redirect_uris: tuple[str, ...] = ()
+    state: str = "active"
+    scope: tuple[str, ...] = ()
+
+
+class Grant:
+    """One sign-in: what a client may do for a user (or itself), over all renewals."""
+
+    __slots__ = ("client", "refresh_token", "tokens", "user")
+
+    def __init__(self, client: SandboxClient, user: SandboxUser | None) -> None:
+        self.client = client
+        self.user = user
+        self.refresh_token: str | None = None
+        self.tokens: list[str] = []
+
+
+class Token:
+    """A live or expired access token; revoked ones are forgotten. Times are seconds since 1970."""
+
+    __slots__ = ("created_at", "expires_at", "grant", "last_used_at", "request_count", "window_ends_at")
+
+    def __init__(self, grant: Grant, created_at: float, lifetime_seconds: float) -> None:
+        self.grant = grant
+        self.created_at = created_at
+        self.expires_at = created_at + lifetime_seconds
+        self.last_used_at = created_at
+        self.request_count = 0
+        self.window_ends_at = 0.0
+
+    @property
+    def permissions(self) -> tuple[str, ...]:
+        """Those of the user, or of the client where there is no user."""
+        return self.grant.user.permissions if self.grant.user else self.grant.client.permissions
+
+
+class AuthorizationCode:
+    """A code on its way from the authorize page to the token endpoint."""
+
+    __slots__ = ("challenge", "client", "expires_at", "grant", "redirect_uri", "user")
+
+    def __init__(
+        self, client: SandboxClient, user: SandboxUser, redirect_uri: str, challenge: str, expires_at: float
+    ) -> None:
+        self.client = client
+        self.user = user
+        self.redirect_uri = redirect_uri
+        self.challenge = challenge
+        self.expires_at = expires_at
+        self.grant: Grant | None = None  # set once the code has been used
+
+
+class Revocation(NamedTuple):
+    """One deletion of all tokens of a user that took effect, whether or not the answer arrived."""
+
+    at: datetime
+    user_id: str
+    by_client_id: str
+
+
+def stable_id(seed: str) -> str:
+    """The version 5 UUID of ``seed``, in the sandbox's own namespace."""
+    digits = hashlib.sha1(b"gctokens_nb.sandbox/" + seed.encode(), usedforsecurity=False).hexdigest()
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
+
+
+class World:
+    """The state of one organization. Not thread-safe by itself: the sandbox holds a lock around it.
+
+    Args:
+        organization: Its name; all seeded data derive from it.
+        users: How many to seed.
+        token_lifetime_seconds: How long access tokens live.
+    """
+
+    def __init__(self, organization: str, users: int, token_lifetime_seconds: float) -> None:
+        self.organization = Organization(stable_id(f"{organization}/organization"), organization)
+        self.home_organization = Organization(stable_id(f"{organization}/trustee"), f"{organization} Partner")
+        self.division = Organization(stable_id(f"{organization}/division"), "Home")
+        self.domain = re.sub(r"[^a-z0-9]+", "-", organization.lower()).strip("-") + ".example"
+        self.token_lifetime_seconds = token_lifetime_seconds
+        self.clock_offset_seconds = 0.0
+        self.users: list[SandboxUser] = []
+        self._positions_by_id: dict[str, int] = {}
+        self._indexes: dict[str, dict[str, list[int]]] = {}
+        self._columns: dict[str, list[str]] = {}
+        self._sorted: dict[tuple[str, bool], list[SandboxUser]] = {}
+        self.clients: dict[str, SandboxClient] = {}
+        self.tokens: dict[str, Token] = {}
+        self.refresh_tokens: dict[str, Grant] = {}
+        self.codes: dict[str, AuthorizationCode] = {}
+        self._grants_by_user: dict[str, list[Grant]] = {}
+        self.revocations: list[Revocation] = []
+        self.idle_timeout: dict[str, Any] = {
+            "idleTokenTimeoutSeconds": 3600,
+            "enableIdleTokenTimeout": True,
+            "inactivityTimeoutUnit": "Minutes",
+            "inactivityTimeoutGroupsEnabled": False,
+            "inactivityTimeoutGroupBundles": [],
+        }
+        for index in range(users):
+            self._keep(self._seeded_user(index))
+        for client in _seeded_clients(organization):
+            self.clients[client.client_id] = client
+
+    # Time
+
+    def now(self) -> float:
+        """Seconds since 1970 by the sandbox's clock."""
+        return time.time() + self.clock_offset_seconds
+
+    def now_utc(self) -> datetime:
+        """The same as an aware datetime."""
+        return datetime.fromtimestamp(self.now(), UTC)
+
+    # Users
+
+    def _seeded_user(self, index: int) -> SandboxUser:
+        user_id = stable_id(f"{self.organization.name}/user/{index}")
+        if index < len(_NAMED_PEOPLE):
+            name, local_part, state, permissions = _NAMED_PEOPLE[index]
+            clone_of = None
+            if index == len(_NAMED_PEOPLE) - 1:
+                clone_of = HomeUser(
+                    stable_id(f"{self.organization.name}/trustee/user"), self.home_organization
+                )
+            return SandboxUser(user_id, name, f"{local_part}@{self.domain}", state, permissions, clone_of)
+        first = _FIRST_NAMES[index % len(_FIRST_NAMES)]
+        last = _LAST_NAMES[index // len(_FIRST_NAMES) % len(_LAST_NAMES)]
+        email = f"{first}.{last}.{index}@{self.domain}".lower()
+        return SandboxUser(user_id, f"{first} {last} {index}", email, "active", _VIEWER)
+
+    def _keep(self, user: SandboxUser) -> None:
+        self._positions_by_id[user.id] = len(self.users)
+        self.users.append(user)
+
+    def add_user(self, name: str, email: str, state: str, permissions: Iterable[str]) -> SandboxUser:
+        """Add one, with an id of its own."""
+        user_id = stable_id(f"{self.organization.name}/user/{len(self.users)}")
+        user = SandboxUser(user_id, name, email, state, tuple(permissions))
+        self._keep(user)
+        self._indexes.clear()
+        self._columns.clear()
+        self._sorted.clear()
+        return user
+
+    def user_by_id(self, user_id: str) -> SandboxUser | None:
+        """The user, whatever the letter case of the id."""
+        position = self._positions_by_id.get(user_id.lower())
+        return None if position is None else self.users[position]
+
+    def positions(self, name: str, value: str) -> Sequence[int]:
+        """Where in ``users`` a field has this value, in any letter case; by an index made at first use."""
+        index = self._indexes.get(name)
+        if index is None:
+            index = self._indexes[name] = {}
+            for position, text in enumerate(self.column(name)):
+                index.setdefault(text, []).append(position)
+        return index.get(value.lower(), ())
+
+    def column(self, name: str) -> list[str]:
+        """A field of all users in lower case, in the order of ``users``; kept, for searching as one types."""
+        if name not in self._columns:
+            self._columns[name] = [getattr(user, name).lower() for user in self.users]
+        return self._columns[name]
+
+    def sorted_users(self, state: str, *, descending: bool) -> list[SandboxUser]:
+        """The users of a state (or ``any``) by name; kept, for paging."""
+        if (state, descending) not in self._sorted:
+            chosen = [user for user in self.users if state in {"any", user.state}]
+            chosen.sort(key=lambda user: (user.name.lower(), user.id), reverse=descending)
+            self._sorted[state, descending] = chosen
+        return self._sorted[state, descending]
+
+    # Tokens
+
+    def start_grant(self, client: SandboxClient, user: SandboxUser | None) -> Grant:
+        """Record a sign-in."""
+        grant = Grant(client, user)
+        if user:
+            self._grants_by_user.setdefault(user.id, []).append(grant)
+        return grant
+
+    def issue_token(self, grant: Grant, lifetime_seconds: float | None = None) -> str:
+        """A new access token of the grant."""
+        value = secrets.token_urlsafe(64)
+        lifetime = self.token_lifetime_seconds if lifetime_seconds is None else lifetime_seconds
+        self.tokens[value] = Token(grant, self.now(), lifetime)
+        grant.tokens.append(value)
+        return value
+
+    def rotate_refresh_token(self, grant: Grant) -> str:
+        """A new refresh token of the grant; the one before works no more."""
+        self.drop_refresh_token(grant)
+        grant.refresh_token = secrets.token_urlsafe(64)
+        self.refresh_tokens[grant.refresh_token] = grant
+        return grant.refresh_token
+
+    def drop_refresh_token(self, grant: Grant) -> None:
+        """End the renewals of the grant."""
+        if grant.refresh_token is not None:
+            self.refresh_tokens.pop(grant.refresh_token, None)
+            grant.refresh_token = None
+
+    def idles_at(self, token: Token) -> float | None:
+        """When the token is due to idle out, in seconds since 1970; None without an idle timeout."""
+        if not self.idle_timeout["enableIdleTokenTimeout"]:
+            return None
+        return token.last_used_at + float(self.idle_timeout["idleTokenTimeoutSeconds"])
+
+    def has_expired(self, token: Token) -> bool:
+        """Whether its lifetime or its idle time is over."""
+        idles_at = self.idles_at(token)
+        now = self.now()
+        return now >= token.expires_at or (idles_at is not None and now >= idles_at)
+
+    def is_alive(self, value: str) -> bool:
+        """Whether a request with this access token would be let in now."""
+        token = self.tokens.get(value)
+        return token is not None and not self.has_expired(token)
+
+    def revoke_token(self, value: str) -> None:
+        """End one access token, and the renewals of its grant."""
+        token = self.tokens.pop(value, None)
+        if token:
+            self.drop_refresh_token(token.grant)
+
+    def revoke_grant(self, grant: Grant) -> None:
+        """End all tokens of a sign-in."""
+        self.drop_refresh_token(grant)
+        for value in grant.tokens:
+            self.tokens.pop(value, None)
+        grant.tokens.clear()
+
+    def revoke_user(self, user: SandboxUser, by_client_id: str) -> None:
+        """End all tokens of a user, and the codes on their way to become one."""
+        for grant in self._grants_by_user.pop(user.id, ()):
+            self.revoke_grant(grant)
+        for value in [value for value, code in self.codes.items() if code.user is user]:
+            del self.codes[value]
+        self.revocations.append(Revocation(self.now_utc(), user.id, by_client_id))
+
+
+def permission_policies(permissions: Collection[str]) -> dict[str, list[dict[str, Any]]]:
+    """Role name to the policies of that role: a role for each domain, a policy for each entity."""
+    roles: dict[str, dict[str, list[str]]] = {}
+    for permission in sorted(permissions):
+        domain, entity, action = permission.split(":")
+        roles.setdefault(domain, {}).setdefault(entity, []).append(action)
+    return {
+        f"{domain.capitalize()} role": [
+            {"domain": domain, "entityName": entity, "actions": actions}
+            for entity, actions in entities.items()
+        ]
+        for domain, entities in roles.items()
+    }
+
+
+def _seeded_clients(organization: str) -> list[SandboxClient]:
+    redirect_uris = (
+        "http://127.0.0.1/",
+        "http://127.0.0.1/callback",
+        "http://localhost/",
+        "http://localhost/callback",
+        "https://notebooks.example.org/callback",
+    )
+    many_scopes = tuple(root + suffix for root in _SCOPE_ROOTS for suffix in ("", ":readonly"))
+    admin_scopes = ("audits:readonly", "oauth", "organization", "users:readonly")
+    user_scopes = ("authorization:readonly", "oauth", "organization:readonly", "users:readonly")
+
+    def client(
+        name: str,
+        grant: str,
+        permissions: tuple[str, ...] = (),
+        *,
+        scope: tuple[str, ...] = (),
+        state: str = "active",
+    ) -> SandboxClient:
+        seed = f"{organization}/client/{name}"
+        secret = hashlib.sha256(f"gctokens_nb.sandbox/{seed}/secret".encode()).hexdigest()[:43]
+        return SandboxClient(
+            name,
+            stable_id(seed),
+            None if grant == PKCE else secret,
+            grant,
+            permissions,
+            redirect_uris if grant in {AUTHORIZATION_CODE, PKCE} else (),
+            state,
+            scope,
+        )
+
+    return [
+        client("admin", CLIENT_CREDENTIALS, ALL_PERMISSIONS, scope=admin_scopes),
+        client("no permissions", CLIENT_CREDENTIALS),
+        client("disabled", CLIENT_CREDENTIALS, ALL_PERMISSIONS, scope=admin_scopes, state="disabled"),
+        client("many scopes", CLIENT_CREDENTIALS, _VIEWER, scope=many_scopes),
+        client("web app", AUTHORIZATION_CODE, scope=user_scopes),
+        client("single page app", PKCE, scope=user_scopes),
+        client("saml", SAML2_BEARER, scope=user_scopes),
+    ]
