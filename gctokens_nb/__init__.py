@@ -1,0 +1,66 @@
+"""See and revoke Genesys Cloud access tokens from a Jupyter notebook.
+
+    import gctokens_nb as gct
+
+    gc = gct.connect_sandbox()              # no account needed; gct.connect() for your own organization
+    gc.tokens.get_tokens_me()               # which token is this, and what may it do?
+    gc.tokens.delete_token(user_id)         # log somebody out, now
+
+Importing this has no side effects. Tables and panels need pandas and ipywidgets, and load them when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from gctokens_nb import credentials, errors, regions
+from gctokens_nb.connection import (
+    Connection,
+    authenticate_with_client_credentials,
+    connect,
+    connect_sandbox,
+)
+from gctokens_nb.errors import ApiError, GCTokensError, LoginError
+from gctokens_nb.models import IdleTokenTimeout, TokenInfo, User
+from gctokens_nb.session import RetryPolicy, Wait, watch_waits
+
+if TYPE_CHECKING:
+    from gctokens_nb import frames, panels
+
+__version__ = "0.1.0"
+__all__ = [
+    "ApiError",
+    "Connection",
+    "GCTokensError",
+    "IdleTokenTimeout",
+    "LoginError",
+    "RetryPolicy",
+    "TokenInfo",
+    "User",
+    "Wait",
+    "authenticate_with_client_credentials",
+    "connect",
+    "connect_sandbox",
+    "credentials",
+    "errors",
+    "frames",
+    "panels",
+    "regions",
+    "watch_waits",
+]
+
+_LAZY = {"frames": "gctokens_nb.frames", "panels": "gctokens_nb.panels"}  # name -> module it is, or stands in
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(_LAZY[name])
+    value = module if module.__name__.endswith(f".{name}") else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,414 @@
+"""Where credentials come from: arguments, a named profile, the environment, the default profile, the keyring, a prompt.
+
+The order, the first that has a value wins:
+
+1. arguments of `connect()`
+2. the profile named by `profile=`, in `~/.gc/config.toml` (the file of Genesys' `gc` command line)
+3. environment variables: `GENESYSCLOUD_*` (as the `gc` command line and the Terraform provider), `GENESYS_CLOUD_*` (as the
+   Python SDK's README), `PURECLOUD_*` (as the older SDKs)
+4. the `DEFAULT` profile of that file
+5. the operating system's keyring, where asked for with `keyring=True`: the secret of a client id found above
+6. a prompt, where asked for with `prompt=True`: only what is still missing
+
+A client id and its secret are taken from one place; a secret found elsewhere counts only where no other id stands beside
+it. An access token goes before a client in the same place. Nothing is written anywhere, except by `save_secret`.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import stat
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from gctokens_nb.errors import ConfigurationError, CredentialsError
+from gctokens_nb.redaction import Secret
+from gctokens_nb.regions import Region, resolve
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Credentials", "CredentialsWarning", "find", "save_secret", "sources"]
+
+_DEFAULT_PROFILE = "DEFAULT"
+_ENVIRONMENT: tuple[Mapping[str, str], ...] = (
+    {
+        "region": "GENESYSCLOUD_REGION",
+        "access_token": "GENESYSCLOUD_ACCESS_TOKEN",
+        "client_id": "GENESYSCLOUD_OAUTHCLIENT_ID",
+        "client_secret": "GENESYSCLOUD_OAUTHCLIENT_SECRET",
+    },
+    {"client_id": "GENESYS_CLOUD_CLIENT_ID", "client_secret": "GENESYS_CLOUD_CLIENT_SECRET"},
+    {"client_id": "PURECLOUD_CLIENT_ID", "client_secret": "PURECLOUD_SECRET"},
+    {"region": "PURECLOUD_ENVIRONMENT"},
+)
+_PROFILE = {
+    "region": "environment",
+    "access_token": "access_token",
+    "client_id": "client_credentials",  # so named in the file, although it is the client id
+    "client_secret": "client_secret",
+}
+_SECRET_FIELDS = {"access_token", "client_secret"}
+
+
+class CredentialsWarning(UserWarning):
+    """Credentials work, but something about where they come from deserves a look."""
+
+
+class Credentials(msgspec.Struct, frozen=True, kw_only=True):
+    """What `find` found. Its repr holds no secret.
+
+    Attributes:
+    ----------
+    region: Region
+    client_id: str or None
+    client_secret: Secret or None
+    access_token: Secret or None
+        Either this, or a client.
+    origins: dict
+        Where each value came from: `{"region": "the environment variable GENESYSCLOUD_REGION", …}`.
+    notes: tuple of str
+        What deserves a look, such as two sources that name different regions.
+
+    """
+
+    region: Region
+    client_id: str | None = None
+    client_secret: Secret | None = None
+    access_token: Secret | None = None
+    origins: dict[str, str]
+    notes: tuple[str, ...] = ()
+
+
+class _Source(msgspec.Struct, frozen=True):
+    name: str
+    held: dict[str, str]  # field -> value; never shown
+    where: dict[str, str]  # field -> where it stands
+
+    def __repr__(self) -> str:
+        return f"<source {self.name}>"
+
+
+def find(
+    *,
+    environment: str | Region | None = None,
+    client_id: str | None = None,
+    client_secret: str | Secret | None = None,
+    access_token: str | Secret | None = None,
+    profile: str | None = None,
+    keyring: bool = False,
+    prompt: bool = False,
+) -> Credentials:
+    """Find the credentials to sign in with, in the order that this module documents.
+
+    Parameters
+    ----------
+    environment, client_id, client_secret, access_token:
+        Go before everything else.
+    profile:
+        A table of `~/.gc/config.toml`; goes before the environment variables.
+    keyring:
+        Look the secret up in the operating system's keyring (needs the package `keyring`).
+    prompt:
+        Ask for what is missing, secrets without echo.
+
+    Raises:
+    ------
+    CredentialsError
+        Something is missing, both a token and a client were given, or a profile cannot be read.
+    UnknownRegionError, InsecureUrlError
+        The region cannot be used.
+
+    """
+    arguments = {
+        "region": environment if isinstance(environment, str) else None,
+        "client_id": client_id,
+        "client_secret": client_secret and Secret(client_secret).reveal(),
+        "access_token": access_token and Secret(access_token).reveal(),
+    }
+    if access_token and (client_id or client_secret):
+        raise CredentialsError(
+            "Both an access token and a client were given.",
+            "Pass either access_token, or client_id and client_secret.",
+        )
+    given = _Source(
+        "arguments",
+        {field: value for field, value in arguments.items() if value},
+        {field: f"the argument {'environment' if field == 'region' else field}" for field in arguments},
+    )
+    found = [given, *_standing(profile)]
+    origins: dict[str, str] = {}
+    region, notes = _find_region(environment, found, origins, prompt=prompt)
+    token_source, client_source = _choose(found)
+    if client_source is None and token_source is None and prompt:
+        client_source = _Source(
+            "prompt", {"client_id": input("OAuth client id: ").strip()}, {"client_id": "the prompt"}
+        )
+    chosen = token_source or client_source
+    if chosen is None:
+        raise CredentialsError(
+            "No credentials were found in the arguments, the environment variables or ~/.gc/config.toml.",
+            "Pass client_id and client_secret, or access_token, or try gctokens_nb.connect_sandbox() without an "
+            "account; gctokens_nb.credentials.sources() shows where is looked.",
+        )
+    notes += _of_another_region(origins["region"], chosen, region)
+    if token_source is not None:
+        origins["access_token"] = token_source.where["access_token"]
+        token = Secret(token_source.held["access_token"])
+        return Credentials(region=region, access_token=token, origins=origins, notes=tuple(notes))
+    chosen_id = chosen.held["client_id"]
+    origins["client_id"] = chosen.where["client_id"]
+    secret_source = _secret_source(chosen_id, [given, chosen, *found])
+    if secret_source is not None:
+        secret: str | None = secret_source.held["client_secret"]
+        origins["client_secret"] = secret_source.where["client_secret"]
+    elif keyring and (secret := _from_keyring(chosen_id, region)):
+        origins["client_secret"] = "the keyring"
+    elif prompt:
+        secret, origins["client_secret"] = getpass.getpass("OAuth client secret: "), "the prompt"
+    else:
+        secret = None
+    if not secret:
+        raise CredentialsError(
+            f"The secret of client {chosen_id} (from {origins['client_id']}) was not found.",
+            "Pass client_secret, set it beside the id, or let yourself be asked with prompt=True.",
+        )
+    return Credentials(
+        region=region, client_id=chosen_id, client_secret=Secret(secret), origins=origins, notes=tuple(notes)
+    )
+
+
+def sources(profile: str | None = None) -> pd.DataFrame:
+    """Show where credentials were found on this machine, without their values.
+
+    Parameters
+    ----------
+    profile:
+        As in `connect()`.
+
+    Returns:
+    -------
+    pandas.DataFrame
+        A row a place, in the order in which they count: `value` (`region`, `access_token`, `client_id`,
+        `client_secret`), `place`, `found` (bool), `used` (bool: the first found of its kind).
+
+    """
+    import pandas as pd  # noqa: PLC0415 - only this view needs it
+
+    standing = _standing(profile, absent_too=True)
+    token_source, client_source = _choose(standing)
+    region_source = next((s for s in standing if "region" in s.held), None)
+    secret_source = client_source and _secret_source(
+        client_source.held["client_id"], [client_source, *standing]
+    )
+    used = {
+        "region": region_source,
+        "access_token": token_source,
+        "client_id": None if token_source else client_source,
+        "client_secret": None if token_source else secret_source,
+    }
+    rows = [
+        {
+            "value": field,
+            "place": source.where[field],
+            "found": field in source.held,
+            "used": used[field] is source,
+        }
+        for field in used
+        for source in standing
+        if field in source.where
+    ]
+    return pd.DataFrame(rows, columns=["value", "place", "found", "used"])
+
+
+def save_secret(client_id: str, client_secret: str | Secret, environment: str | Region) -> None:
+    """Keep a client's secret in the operating system's keyring, for `connect(keyring=True)`.
+
+    The only thing in this package that stores a secret, and only there. Needs the package `keyring`.
+
+    Raises:
+    ------
+    CredentialsError
+        There is no keyring, or it refuses.
+
+    """
+    store = _keyring()
+    try:
+        store.set_password(_keyring_service(resolve(environment)), client_id, Secret(client_secret).reveal())
+    except store.errors.KeyringError as error:
+        raise CredentialsError(
+            f"The keyring did not take the secret: {type(error).__name__}.",
+            "Unlock it, or set up a keyring backend.",
+        ) from None
+
+
+def _standing(profile: str | None, *, absent_too: bool = False) -> list[_Source]:
+    """Return the sources that stand on this machine, in their order."""
+    variables = []
+    for names in _ENVIRONMENT:
+        values = {
+            field: value for field, name in names.items() if (value := os.environ.get(name, "").strip())
+        }
+        where = {field: f"the environment variable {name}" for field, name in names.items()}
+        if values or absent_too:
+            variables.append(_Source("environment", values, where))
+    named = _from_profile(profile or _DEFAULT_PROFILE, required=profile is not None, absent_too=absent_too)
+    return [*named, *variables] if profile else [*variables, *named]
+
+
+def _choose(found: list[_Source]) -> tuple[_Source | None, _Source | None]:
+    """Return the source of the access token, or of the client id, that counts; one of them is None."""
+    wants_client = any(s.name == "arguments" and "client_secret" in s.held for s in found)
+    for source in found:
+        if "access_token" in source.held and not wants_client:
+            return source, None
+        if "client_id" in source.held:
+            return None, source
+    return None, None
+
+
+def _from_profile(name: str, *, required: bool, absent_too: bool) -> list[_Source]:
+    path = Path.home() / ".gc" / "config.toml"
+    shown = f"profile {name} in ~/.gc/config.toml"
+    where = {field: f"{key} of {shown}" for field, key in _PROFILE.items()}
+    absent = [_Source("profile", {}, where)] if absent_too else []
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        if required:
+            raise CredentialsError(
+                f"There is no ~/.gc/config.toml, so no profile {name}.", "Check the name."
+            ) from None
+        return absent
+    except OSError as error:
+        raise CredentialsError(
+            f"~/.gc/config.toml cannot be read: {error.strerror}.", "Check its permissions."
+        ) from None
+    table = _table(text, name, required=required)
+    if table is None:
+        return absent
+    if os.name == "posix" and path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
+        warnings.warn(
+            "~/.gc/config.toml holds secrets and can be read by other users of this machine: chmod 600 ~/.gc/config.toml",
+            CredentialsWarning,
+            stacklevel=5,
+        )
+    others = [key for key, value in table.items() if key.startswith(("gateway_", "proxy_")) and value]
+    if others:
+        warnings.warn(
+            f"{shown}: {', '.join(sorted(others))} not read here. Pass environment=gctokens_nb.regions.gateway(…) for a "
+            "gateway; set HTTPS_PROXY for a proxy.",
+            CredentialsWarning,
+            stacklevel=5,
+        )
+    values = {
+        field: value.strip()
+        for field, key in _PROFILE.items()
+        if isinstance(value := table.get(key), str) and value.strip()
+    }
+    return [_Source("profile", values, where)]
+
+
+def _table(text: bytes, name: str, *, required: bool) -> dict[str, Any] | None:
+    import tomllib  # noqa: PLC0415 - only where there is such a file
+
+    try:
+        tables = tomllib.loads(text.decode("utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        # Only the place: the text of the error may quote a secret.
+        place = str(error)[str(error).rfind("(at ") :] if "(at " in str(error) else "(not UTF-8)"
+        raise CredentialsError(
+            f"~/.gc/config.toml is no valid TOML {place}.", "Mend the file, or move it away."
+        ) from None
+    by_name = {key.lower(): table for key, table in tables.items() if isinstance(table, dict)}
+    table = by_name.get(name.lower())
+    if table is None and required:
+        raise CredentialsError(
+            f"~/.gc/config.toml has no profile {name}.", f"It has: {', '.join(sorted(by_name)) or 'none'}."
+        )
+    return table
+
+
+def _find_region(
+    environment: str | Region | None, found: list[_Source], origins: dict[str, str], *, prompt: bool
+) -> tuple[Region, list[str]]:
+    """Return the region that counts and a note for each other one; write down where it came from."""
+    named = [source for source in found if "region" in source.held]
+    if isinstance(environment, Region):
+        region, origins["region"] = environment, "the argument environment"
+    elif named:
+        region, origins["region"] = resolve(named[0].held["region"]), named[0].where["region"]
+    elif prompt:
+        region, origins["region"] = (
+            resolve(input("Genesys Cloud region (such as mypurecloud.de): ")),
+            "the prompt",
+        )
+    else:
+        raise CredentialsError(
+            "No region is given: where does your organization live?",
+            "Pass environment='mypurecloud.de' (or another domain or AWS region), or set GENESYSCLOUD_REGION.",
+        )
+    notes = [
+        f"The region is {region}, from {origins['region']}; {source.where['region']} names another and was not used."
+        for source in named
+        if source.where["region"] != origins["region"] and not _same_region(source.held["region"], region)
+    ]
+    return region, notes
+
+
+def _of_another_region(region_origin: str, source: _Source, region: Region) -> list[str]:
+    if (
+        "region" not in source.held
+        or source.where["region"] == region_origin
+        or _same_region(source.held["region"], region)
+    ):
+        return []
+    return [f"The credentials stand beside another region, in {source.where['region']}: they may be refused."]
+
+
+def _same_region(name: str, region: Region) -> bool:
+    try:
+        return resolve(name) == region
+    except ConfigurationError:  # one that does not count need not be a good one
+        return False
+
+
+def _secret_source(client_id: str, found: list[_Source]) -> _Source | None:
+    """Return the first source with a secret beside which no other client's id stands."""
+    return next(
+        (s for s in found if "client_secret" in s.held and s.held.get("client_id", client_id) == client_id),
+        None,
+    )
+
+
+def _keyring() -> Any:
+    try:
+        import keyring  # noqa: PLC0415 - optional, only on request
+        import keyring.errors  # noqa: PLC0415
+    except ImportError:
+        raise CredentialsError(
+            "The keyring was asked for, but the package keyring is not installed.",
+            "pip install 'gctokens-nb[keyring]'",
+        ) from None
+    return keyring
+
+
+def _from_keyring(client_id: str, region: Region) -> str | None:
+    store = _keyring()
+    try:
+        found: str | None = store.get_password(_keyring_service(region), client_id)
+    except store.errors.KeyringError as error:
+        raise CredentialsError(
+            f"The keyring could not be read: {type(error).__name__}.",
+            "Unlock it, or set up a keyring backend.",
+        ) from None
+    return found
+
+
+def _keyring_service(region: Region) -> str:
+    return f"gctokens_nb {region.name}"

@@ -1,0 +1,136 @@
+"""The users of an organization: who am I, find by e-mail, find as one types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+import requests
+
+from gctokens_nb.errors import BadRequestError, NotFoundError, PermissionDeniedError
+from gctokens_nb.models import User, from_raw
+from gctokens_nb.oauth import AccessToken, TokenKeeper
+from gctokens_nb.session import Session, invalid_answer
+
+__all__ = ["DirectoryApi"]
+
+SEARCH_BATCH = 100  # the documented pageSize of users/search
+
+
+class DirectoryApi:
+    """The calls that find users. Reached as `connection.directory`."""
+
+    def __init__(self, session: Session, keeper: TokenKeeper) -> None:
+        self._session = session
+        self._keeper = keeper
+        self._own: tuple[AccessToken, str | None] | None = None
+
+    def me(self, *, expand: Iterable[str] = ()) -> User:
+        """Return the user this connection is signed in as.
+
+        Wire: `GET /api/v2/users/me`; no permission; not for client-credentials tokens, which have no user.
+
+        Parameters
+        ----------
+        expand:
+            Such as `authorization`, `organization`, `lasttokenissued`, `token`, `trustors`; found in the user's `raw`.
+
+        """
+        wanted = ",".join(expand)
+        response = self._session.call(
+            "GET", "/api/v2/users/me", params={"expand": wanted} if wanted else None
+        )
+        return _user(response, _json(response))
+
+    def own_id(self) -> str | None:
+        """Return the id of the user this connection is signed in as, or None where the token has none. Asks once a token."""
+        token = self._keeper.current()
+        if token.grant == "client_credentials":
+            return None
+        if self._own is None or self._own[0] is not token:
+            try:
+                found = self.me().id
+            except (BadRequestError, PermissionDeniedError, NotFoundError):
+                found = None  # a pasted token may be a machine's
+            self._own = (token, found.lower() if found else None)
+        return self._own[1]
+
+    def get(self, user_id: str) -> User | None:
+        """Return the user with that id, or None.
+
+        Wire: `GET /api/v2/users?id=…&state=any`; no permission listed.
+        """
+        response = self._session.call("GET", "/api/v2/users", params={"id": user_id, "state": "any"})
+        return next((_user(response, item) for item in _items(response, "entities")), None)
+
+    def find_by_email(self, emails: Iterable[str]) -> list[User]:
+        """Return the users that have one of `emails`, in any letter case, deleted ones left out by the server's rules.
+
+        Wire: `POST /api/v2/users/search`, 100 addresses a request; permission `directory:user:view`.
+        """
+        wanted = list(dict.fromkeys(email.strip().lower() for email in emails))
+        found: list[User] = []
+        for start in range(0, len(wanted), SEARCH_BATCH):
+            batch = wanted[start : start + SEARCH_BATCH]
+            found += self._search([{"type": "EXACT", "fields": ["email"], "values": batch}])
+        return found
+
+    def search(self, text: str, *, limit: int = 20) -> list[User]:
+        """Return up to `limit` users whose name or e-mail begins with `text`.
+
+        Wire: `POST /api/v2/users/search`, one page; permission `directory:user:view`.
+        """
+        query = [{"type": "STARTS_WITH", "fields": ["name", "email"], "value": text.strip()}]
+        return list(self._page(query, 1, min(limit, SEARCH_BATCH))[0]) if text.strip() else []
+
+    def list_users(self, *, state: str = "active") -> Iterator[User]:
+        """Yield the users in `state` (`active`, `inactive`, `deleted`, `any`), page by page.
+
+        Wire: `GET /api/v2/users`; no permission listed.
+        """
+        number, pages = 1, 1
+        while number <= pages:
+            params = {"pageSize": "100", "pageNumber": str(number), "state": state}
+            response = self._session.call("GET", "/api/v2/users", params=params)
+            yield from (_user(response, item) for item in _items(response, "entities"))
+            pages = _count(response, "pageCount")
+            number += 1
+
+    def _search(self, query: Sequence[dict[str, Any]]) -> Iterator[User]:
+        number, pages = 1, 1
+        while number <= pages:
+            users, pages = self._page(query, number, SEARCH_BATCH)
+            yield from users
+            number += 1
+
+    def _page(self, query: Sequence[dict[str, Any]], number: int, size: int) -> tuple[list[User], int]:
+        body = {"query": list(query), "pageSize": size, "pageNumber": number}
+        # A search changes nothing, so it may be repeated although it is a POST.
+        attempts = self._session.retry.attempts
+        response = self._session.call("POST", "/api/v2/users/search", json=body, attempts=attempts)
+        return [_user(response, item) for item in _items(response, "results")], _count(response, "pageCount")
+
+
+def _json(response: requests.Response) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(response.content, type=dict[str, Any])
+    except (msgspec.DecodeError, RecursionError):
+        raise invalid_answer(response, "not a JSON object") from None
+
+
+def _items(response: requests.Response, name: str) -> list[dict[str, Any]]:
+    items = _json(response).get(name) or []
+    return [item for item in items if isinstance(item, dict)]
+
+
+def _count(response: requests.Response, name: str) -> int:
+    count = _json(response).get(name)
+    return count if isinstance(count, int) else 1
+
+
+def _user(response: requests.Response, raw: dict[str, Any]) -> User:
+    try:
+        return from_raw(User, raw)
+    except msgspec.ValidationError as error:
+        raise invalid_answer(response, f"not a User ({error})") from None

@@ -1,0 +1,504 @@
+"""OAuth 2.0 at Genesys Cloud's login host: each grant gets an access token; a keeper renews it.
+
+Nothing here prints, stores or asks. Grants and their form fields follow RFC 6749, RFC 7636 (PKCE), RFC 7522 (SAML2
+bearer) and, where Genesys Cloud differs, its Python SDK (PureCloudPlatformClientV2).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import msgspec
+import requests
+
+from gctokens_nb.errors import (
+    CORRELATION_ID_HEADER,
+    CredentialsError,
+    InvalidAnswerError,
+    LoginError,
+    SignedOutError,
+)
+from gctokens_nb.redaction import Secret, redact
+from gctokens_nb.regions import Region
+from gctokens_nb.transport import (
+    CONNECT_TIMEOUT_SECONDS,
+    READ_TIMEOUT_SECONDS,
+    configure,
+    transport_error,
+)
+
+__all__ = [
+    "AccessToken",
+    "AuthorizationRequest",
+    "TokenKeeper",
+    "authorization_code",
+    "client_credentials",
+    "pasted",
+    "refresh",
+    "saml2_bearer",
+]
+
+logger = logging.getLogger("gctokens_nb")
+SAML2_BEARER = "urn:ietf:params:oauth:grant-type:saml2-bearer"
+RENEW_BEFORE_SECONDS = 10.0  # a token this close to its end may die on the way
+
+
+class AccessToken(msgspec.Struct, frozen=True, kw_only=True):
+    """An access token and what is known of it. Its repr holds no secret.
+
+    Attributes:
+    ----------
+    secret: Secret
+        The token itself; `.value` for the one place that sends it.
+    grant: str
+        How it was got, such as `client_credentials`; `pasted` for one that a person gave.
+    issued_at: datetime (UTC)
+    expires_in_seconds: float or None
+        Lifetime from `issued_at`, as the server said; None where it is not known.
+    refresh_token: Secret or None
+
+    """
+
+    secret: Secret
+    grant: str
+    issued_at: datetime
+    expires_in_seconds: float | None = None
+    refresh_token: Secret | None = None
+    _deadline: float | None = None  # on the monotonic clock: a wrong wall clock must not matter
+
+    @property
+    def value(self) -> str:
+        """The token as it goes into the Authorization header."""
+        return self.secret.reveal()
+
+    @property
+    def fingerprint(self) -> str:
+        """8 hex digits of the token's SHA-256, to tell tokens apart."""
+        return self.secret.fingerprint
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """When the token ends (UTC), by this machine's clock; None where it is not known."""
+        if self.expires_in_seconds is None:
+            return None
+        return self.issued_at + timedelta(seconds=self.expires_in_seconds)
+
+    @property
+    def expired(self) -> bool:
+        """Whether the token has reached its end, or is about to, as far as is known."""
+        return self._deadline is not None and time.monotonic() >= self._deadline
+
+    def __repr__(self) -> str:
+        end = self.expires_at
+        until = f"{end:%Y-%m-%d %H:%M:%S} UTC" if end else "an unknown time"
+        return f"<AccessToken {self.fingerprint} by {self.grant}, until {until}>"
+
+
+def client_credentials(region: Region, client_id: str, client_secret: Secret) -> AccessToken:
+    """Sign in as a machine (RFC 6749 section 4.4): `POST <login>/oauth/token`, id and secret as Basic.
+
+    Raises `LoginError`, or a `TransportError`.
+    """
+    return _request_token(region, {"grant_type": "client_credentials"}, client_id, client_secret)
+
+
+def authorization_code(
+    region: Region,
+    client_id: str,
+    code: Secret,
+    redirect_uri: str,
+    *,
+    client_secret: Secret | None = None,
+    code_verifier: Secret | None = None,
+) -> AccessToken:
+    """Trade a code for a token (RFC 6749 section 4.1.3), with `code_verifier` where the request carried PKCE.
+
+    A client without a secret is public: its id goes into the form and no Authorization header is sent.
+    Raises `LoginError`, or a `TransportError`.
+    """
+    form = {"grant_type": "authorization_code", "code": code.reveal(), "redirect_uri": redirect_uri}
+    if code_verifier is not None:
+        form["code_verifier"] = code_verifier.reveal()
+    return _request_token(region, form, client_id, client_secret, hide=(code, code_verifier))
+
+
+def refresh(
+    region: Region, client_id: str, refresh_token: Secret, *, client_secret: Secret | None = None
+) -> AccessToken:
+    """Trade a refresh token for a new access token (RFC 6749 section 6).
+
+    Where the answer holds no new refresh token, the old one is kept.
+    Raises `LoginError`, or a `TransportError`.
+    """
+    form = {"grant_type": "refresh_token", "refresh_token": refresh_token.reveal()}
+    token = _request_token(region, form, client_id, client_secret, hide=(refresh_token,))
+    return token if token.refresh_token else msgspec.structs.replace(token, refresh_token=refresh_token)
+
+
+def saml2_bearer(
+    region: Region, client_id: str, client_secret: Secret, *, org_name: str, assertion: Secret
+) -> AccessToken:
+    """Trade a SAML2 assertion (base64) for a token (RFC 7522), in the organization `org_name`.
+
+    Raises `LoginError`, or a `TransportError`.
+    """
+    form = {"grant_type": SAML2_BEARER, "orgName": org_name, "assertion": assertion.reveal()}
+    return _request_token(region, form, client_id, client_secret, hide=(assertion,))
+
+
+def pasted(value: str | Secret) -> AccessToken:
+    """Take an access token that a person copied from somewhere; a leading `Bearer` and white space are dropped.
+
+    Raises `CredentialsError` where it cannot be a token; the message never repeats it.
+    """
+    text = Secret(value).reveal().strip().strip("\"'")
+    text = text[7:].lstrip() if text[:7].lower() == "bearer " else text
+    if not text or not text.isascii() or not text.isprintable() or " " in text:
+        raise CredentialsError(
+            "The access token is empty or holds characters that no token has.",
+            "Copy it again, in one piece and without line breaks.",
+        )
+    return AccessToken(secret=Secret(text), grant="pasted", issued_at=datetime.now(UTC))
+
+
+class AuthorizationRequest:
+    """One sign-in of a person in a browser: the address to open, and the check of the address that comes back.
+
+    The `state` (RFC 6749 section 10.12) is compared in constant time, and the request is good for one answer within
+    `lifetime_seconds`. With PKCE (RFC 7636, S256) the verifier stays here; without it the client needs a secret.
+
+    Parameters
+    ----------
+    region, client_id, redirect_uri:
+        The redirect URI must be registered with the OAuth client.
+    client_secret:
+        Of a confidential client; None for a public one, which then uses PKCE.
+    login_hint, org, provider, prompt:
+        Passed on to the login page where given: `org` and `provider` name the organization and its identity provider,
+        `prompt="login"` asks for the password even where the browser is signed in.
+    lifetime_seconds:
+        How long the address that comes back is accepted.
+
+    """
+
+    def __init__(
+        self,
+        region: Region,
+        client_id: str,
+        redirect_uri: str,
+        *,
+        client_secret: Secret | None = None,
+        login_hint: str | None = None,
+        org: str | None = None,
+        provider: str | None = None,
+        prompt: str | None = None,
+        lifetime_seconds: float = 600.0,
+    ) -> None:
+        self.region = region
+        self.client_id = client_id
+        self.redirect_uri = redirect_uri
+        self._client_secret = client_secret
+        self._state = Secret(secrets.token_urlsafe(32))
+        self._verifier = Secret(secrets.token_urlsafe(64)) if client_secret is None else None
+        self._deadline = time.monotonic() + lifetime_seconds
+        self._used = False
+        query = {
+            "client_id": client_id,
+            "redirect_uri": redirect_uri,
+            "response_type": "code",
+            "state": self._state.reveal(),
+        }
+        if self._verifier is not None:
+            digest = hashlib.sha256(self._verifier.reveal().encode()).digest()
+            query["code_challenge"] = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+            query["code_challenge_method"] = "S256"
+        extra = {"login_hint": login_hint, "org": org, "provider": provider, "prompt": prompt}
+        query |= {name: value for name, value in extra.items() if value}
+        self.url = f"{region.login_url}/oauth/authorize?{urlencode(query)}"
+
+    def __repr__(self) -> str:
+        return f"<AuthorizationRequest for client {self.client_id} at {self.region}>"
+
+    def finish(self, address: str) -> AccessToken:
+        """Take the address on which the browser ended, check it, and trade its code for a token.
+
+        Parameters
+        ----------
+        address:
+            The whole address, such as `http://127.0.0.1:8085/callback?code=…&state=…`, or its query.
+
+        Raises:
+        ------
+        LoginError
+            The address is wrong, stale, used before, or says that the person refused (`error` tells which:
+            `invalid_request`, `invalid_state`, `expired`, `access_denied`, …), or the code was not accepted.
+        TransportError
+            The login host gave no usable answer.
+
+        """
+        text = address.strip()
+        query = text.partition("?")[2].partition("#")[0] if "?" in text else text
+        fields = {name: values[0] for name, values in parse_qs(query).items() if len(values) == 1}
+        code = Secret(fields.get("code", ""))
+        if not hmac.compare_digest(fields.get("state", "").encode(), self._state.reveal().encode()):
+            why = "carries no state" if "state" not in fields else "belongs to another sign-in"
+            raise LoginError(
+                f"The address was refused: it {why}.",
+                "Open the link again and copy the whole address the browser ends on, from this sign-in.",
+                error="invalid_state",
+            )
+        if self._used:
+            raise LoginError(
+                "The address was refused: this sign-in has been answered already.",
+                "Start a new sign-in: each one is good for one answer.",
+                error="replayed",
+            )
+        if time.monotonic() > self._deadline:
+            raise LoginError(
+                "The address was refused: this sign-in was begun too long ago.",
+                "Start a new sign-in.",
+                error="expired",
+            )
+        self._used = True
+        if "error" in fields:
+            refused = fields["error"] == "access_denied"
+            description = redact(fields.get("error_description", ""), (code, self._state))
+            detail = f": {description}" if description else ""
+            raise LoginError(
+                (
+                    "The sign-in was refused in the browser"
+                    if refused
+                    else f"The login page said {fields['error']!r}"
+                )
+                + f"{detail}.",
+                "Start again and allow the access."
+                if refused
+                else "Check the OAuth client and its redirect URIs, then start a new sign-in.",
+                error=fields["error"],
+                description=description,
+            )
+        if not code:
+            raise LoginError(
+                "The address was refused: it carries no code.",
+                "Start a new sign-in and copy the whole address the browser ends on.",
+                error="invalid_request",
+            )
+        return authorization_code(
+            self.region,
+            self.client_id,
+            code,
+            self.redirect_uri,
+            client_secret=self._client_secret,
+            code_verifier=self._verifier,
+        )
+
+
+class TokenKeeper:
+    """Holds the token of one connection and renews it: one thread renews while the others wait for its outcome.
+
+    Parameters
+    ----------
+    token:
+        The token to begin with.
+    renew:
+        Called with the token that ran out, returns a new one; None where the token cannot be renewed.
+
+    """
+
+    def __init__(self, token: AccessToken, renew: Callable[[AccessToken], AccessToken] | None = None) -> None:
+        self._token: AccessToken | None = token
+        self._renew = renew
+        self._lock = threading.Lock()
+        self._renewal: Future[AccessToken] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_token": self._token, "_renew": self._renew}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
+        self._renewal = None
+
+    @property
+    def renewable(self) -> bool:
+        """Whether a new token can be had without asking anybody."""
+        return self._renew is not None
+
+    def current(self, *, renew: bool = True) -> AccessToken:
+        """Return the token to send: a renewed one where it is known to be over and `renew` allows.
+
+        Raises `SignedOutError` after `forget()`.
+        """
+        token = self._token
+        if token is None:
+            raise SignedOutError("This connection has signed out and holds no token.", "Sign in again.")
+        return self.renew(token) if renew and self._renew is not None and token.expired else token
+
+    def renew(self, used: AccessToken) -> AccessToken:
+        """Return the token that replaces `used`, asking for it at most once however many threads call.
+
+        Raises what the renewal raised, in each thread that waited for it.
+        """
+        with self._lock:
+            token, renew = self._token, self._renew
+            if token is None or renew is None:
+                raise SignedOutError("This connection's token cannot be renewed.", "Sign in again.")
+            if token is not used:
+                return token
+            renewal, mine = self._renewal, self._renewal is None
+            if renewal is None:
+                renewal = self._renewal = Future()
+        if mine:
+            try:
+                fresh = renew(used)
+            except BaseException as error:
+                self._settle(None)
+                renewal.set_exception(error)
+                raise
+            self._settle(fresh)
+            renewal.set_result(fresh)
+            logger.info("renewed the access token by %s: %s", fresh.grant, fresh.fingerprint)
+        return renewal.result()
+
+    def _settle(self, fresh: AccessToken | None) -> None:
+        with self._lock:
+            self._renewal = None
+            if fresh is not None and self._token is not None:
+                self._token = fresh
+
+    def retire(self) -> None:
+        """Never renew again: the token was revoked on purpose, and no other shall take its place."""
+        with self._lock:
+            self._renew = None
+
+    def forget(self) -> None:
+        """Drop the token and the means to renew it."""
+        with self._lock:
+            self._token = self._renew = None
+
+
+def _request_token(
+    region: Region,
+    form: Mapping[str, str],
+    client_id: str,
+    client_secret: Secret | None,
+    *,
+    hide: tuple[Secret | None, ...] = (),
+) -> AccessToken:
+    url = f"{region.login_url}/oauth/token"
+    data, headers = dict(form), {"Accept": "application/json"}
+    if client_secret is None:
+        data["client_id"] = client_id
+    else:
+        # UTF-8, as the id and secret may hold any character; requests' own Basic stops at latin-1.
+        pair = base64.b64encode(f"{client_id}:{client_secret.reveal()}".encode()).decode()
+        headers["Authorization"] = f"Basic {pair}"
+    with requests.Session() as http:
+        configure(http, url)
+        try:
+            # No redirects: a 307 would carry the secrets to another host.
+            answer = http.post(
+                url,
+                data=data,
+                headers=headers,
+                timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS),
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            raise transport_error(error, method="POST", url=url) from None
+    return _read_token(answer, form["grant_type"], region, client_id, (client_secret, *hide))
+
+
+def _read_token(
+    answer: requests.Response,
+    grant: str,
+    region: Region,
+    client_id: str,
+    hide: tuple[Secret | None, ...],
+) -> AccessToken:
+    try:
+        fields = msgspec.json.decode(answer.content)
+    except (msgspec.DecodeError, RecursionError):
+        fields = None
+    said: dict[str, Any] = fields if isinstance(fields, dict) else {}
+    correlation_id = answer.headers.get(CORRELATION_ID_HEADER, "")
+    value = said.get("access_token")
+    if (
+        not answer.ok or answer.is_redirect or said.get("error")
+    ):  # some servers send an empty "error" with success
+        raise _login_error(answer.status_code, said, region, client_id, hide, correlation_id)
+    if not isinstance(value, str) or not value:
+        raise InvalidAnswerError(
+            f"{urlsplit(region.login_url).hostname} answered {answer.status_code} to the sign-in, but without a token.",
+            "Check the region, the proxy and the network's log-in page.",
+            method="POST",
+            url=f"{region.login_url}/oauth/token",
+            status=answer.status_code,
+            correlation_id=correlation_id,
+        )
+    try:
+        lifetime: float | None = float(said["expires_in"])
+    except (KeyError, TypeError, ValueError):
+        lifetime = None
+    refresh_token = said.get("refresh_token")
+    token = AccessToken(
+        secret=Secret(value),
+        grant="saml2_bearer" if grant == SAML2_BEARER else grant,
+        issued_at=datetime.now(UTC),
+        expires_in_seconds=lifetime,
+        refresh_token=Secret(refresh_token) if isinstance(refresh_token, str) and refresh_token else None,
+        _deadline=None
+        if lifetime is None
+        else time.monotonic() + max(lifetime - RENEW_BEFORE_SECONDS, lifetime / 2),
+    )
+    logger.info("signed in at %s by %s: token %s", region, token.grant, token.fingerprint)
+    return token
+
+
+def _login_error(
+    status: int,
+    said: Mapping[str, Any],
+    region: Region,
+    client_id: str,
+    hide: tuple[Secret | None, ...],
+    correlation_id: str,
+) -> LoginError:
+    error = redact(str(said.get("error") or ""), hide)
+    description = redact(str(said.get("error_description") or said.get("description") or ""), hide)
+    reason = ": ".join(part for part in (error, description) if part)
+    step = {
+        "invalid_client": f"Check the client id and the secret, that the client is active, and that it belongs to {region}: "
+        "an OAuth client exists in one region only.",
+        "invalid_grant": "The code, refresh token or assertion is used up, expired, revoked or meant for another client: "
+        "start the sign-in again.",
+        "unauthorized_client": "This OAuth client is of another grant type: use one made for this way of signing in.",
+        "unsupported_grant_type": "This OAuth client is of another grant type: use one made for this way of signing in.",
+    }.get(error, f"Check the client and the region ({region}).")
+    if status == 429:
+        step = "Too many sign-ins: wait a minute, then try again."
+    elif status >= 500:
+        step = "The login host has trouble: try again in a few minutes."
+    elif 300 <= status < 400:
+        step = "The login host does not redirect here: check the region, the proxy and the network's log-in page."
+    if correlation_id:
+        step += f" Correlation id for Genesys support: {correlation_id}."
+    return LoginError(
+        f"{urlsplit(region.login_url).hostname} refused the sign-in of client {client_id} with status {status}"
+        f"{f' ({reason})' if reason else ''}.",
+        step,
+        error=error,
+        description=description,
+        status=status,
+        correlation_id=correlation_id,
+    )

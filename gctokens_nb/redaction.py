@@ -1,0 +1,57 @@
+"""Keep secrets out of everything a person or a file may see."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterable
+
+MASK = "…"
+
+
+class Secret:
+    """A string that shows itself only when asked: its repr and str are a mask.
+
+    Parameters
+    ----------
+    value:
+        The secret text. A `Secret` is taken as it is.
+
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str | Secret) -> None:
+        self._value: str = value._value if isinstance(value, Secret) else value
+
+    def reveal(self) -> str:
+        """Return the text itself, for the one place that sends it."""
+        return self._value
+
+    @property
+    def fingerprint(self) -> str:
+        """The first 8 hex digits of the text's SHA-256: tells secrets apart and gives none away."""
+        return hashlib.sha256(self._value.encode()).hexdigest()[:8]
+
+    def __repr__(self) -> str:
+        return f"Secret({MASK!r})"
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self._value.encode(), other._value.encode())
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+
+def redact(text: str, secrets: Iterable[Secret | str | None]) -> str:
+    """Return `text` with each of `secrets` masked, for text that a server or a library wrote."""
+    for secret in secrets:
+        value = secret.reveal() if isinstance(secret, Secret) else secret
+        if value:
+            text = text.replace(value, MASK)
+    return text

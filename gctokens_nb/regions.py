@@ -1,0 +1,184 @@
+"""Where Genesys Cloud lives: the hosts of each region, under every name people use for it."""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+from urllib.parse import SplitResult, urlsplit
+
+import msgspec
+
+from gctokens_nb.errors import ConfigurationError, InsecureUrlError, UnknownRegionError
+
+__all__ = ["ALL", "Region", "gateway", "resolve"]
+
+
+class Region(msgspec.Struct, frozen=True):
+    """One place where Genesys Cloud answers.
+
+    Attributes:
+    ----------
+    name: str
+        The domain (`mypurecloud.de`), or the base address of a gateway or a local server.
+    aws_name: str
+        The AWS region (`eu-central-1`); empty for a gateway or a local server.
+    login_url: str
+        Base address of OAuth, without a trailing slash: `<login_url>/oauth/token`.
+    api_url: str
+        Base address of the platform API, without a trailing slash: `<api_url>/api/v2/…`.
+
+    """
+
+    name: str
+    aws_name: str
+    login_url: str
+    api_url: str
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.aws_name})" if self.aws_name else self.name
+
+
+def _region(aws_name: str, domain: str) -> Region:
+    return Region(domain, aws_name, f"https://login.{domain}", f"https://api.{domain}")
+
+
+# The region table of Genesys' Python SDK (PureCloudPlatformClientV2, PureCloudRegionHosts).
+ALL: tuple[Region, ...] = (
+    _region("us-east-1", "mypurecloud.com"),
+    _region("us-east-2", "use2.us-gov-pure.cloud"),
+    _region("us-west-2", "usw2.pure.cloud"),
+    _region("ca-central-1", "cac1.pure.cloud"),
+    _region("mx-central-1", "mxc1.pure.cloud"),
+    _region("sa-east-1", "sae1.pure.cloud"),
+    _region("eu-west-1", "mypurecloud.ie"),
+    _region("eu-west-2", "euw2.pure.cloud"),
+    _region("eu-central-1", "mypurecloud.de"),
+    _region("eu-central-2", "euc2.pure.cloud"),
+    _region("eusc-de-east-1", "edee1.eusc-pure.cloud"),
+    _region("me-central-1", "mec1.pure.cloud"),
+    _region("ap-south-1", "aps1.pure.cloud"),
+    _region("ap-northeast-1", "mypurecloud.jp"),
+    _region("ap-northeast-2", "apne2.pure.cloud"),
+    _region("ap-northeast-3", "apne3.pure.cloud"),
+    _region("ap-southeast-1", "apse1.pure.cloud"),
+    _region("ap-southeast-2", "mypurecloud.com.au"),
+)
+_BY_NAME = {name: region for region in ALL for name in (region.name, region.aws_name)}
+_HOST_PREFIXES = ("api.", "login.", "apps.")
+
+
+def resolve(environment: str | Region) -> Region:
+    """Return the region that `environment` names.
+
+    Parameters
+    ----------
+    environment:
+        The domain (`mypurecloud.de`), the AWS name (`eu-central-1`, `eu_central_1`), either with `api.`, `login.` or
+        `apps.` before it, a full address of one of those hosts, the base address of a server on this machine
+        (`http://127.0.0.1:8080`), or a `Region` such as `gateway()` makes.
+
+    Raises:
+    ------
+    UnknownRegionError
+        No region has that name; the message lists the nearest ones.
+    InsecureUrlError
+        `http://` for anything but this machine.
+
+    """
+    if isinstance(environment, Region):
+        return environment
+    text = environment.strip()
+    parts = _split(text)
+    host = (parts.hostname or "").rstrip(".")
+    if parts.scheme and _is_loopback(host):
+        return gateway(text, login_path="", api_path="")
+    if parts.scheme == "http":
+        _refuse_http(host)
+    domain = host
+    for prefix in _HOST_PREFIXES:
+        domain = domain.removeprefix(prefix)
+    region = _BY_NAME.get(domain) or _BY_NAME.get(domain.replace("_", "-"))
+    if region is None or parts.scheme not in {"", "https"} or parts.port not in {None, 443} or parts.username:
+        raise _unknown(domain)
+    return region
+
+
+def gateway(base_url: str, *, login_path: str = "login", api_path: str = "api") -> Region:
+    """Return a region whose login and API sit behind one base address.
+
+    Parameters
+    ----------
+    base_url:
+        `scheme://host[:port][/path]`; `https`, or `http` on this machine only.
+    login_path, api_path:
+        Where below it the two begin: OAuth is then `<base_url>/<login_path>/oauth/token`, the platform API
+        `<base_url>/<api_path>/api/v2/…`. Empty for the base itself.
+
+    Raises:
+    ------
+    InsecureUrlError
+        `http://` for anything but this machine.
+    ConfigurationError
+        Not an address of that form.
+
+    """
+    parts = _split(base_url.strip())
+    host = parts.hostname or ""
+    if parts.scheme not in {"http", "https"} or not host or parts.username or parts.query or parts.fragment:
+        raise ConfigurationError(
+            "A gateway needs a base address of the form https://host[:port][/path].",
+            "Leave out user name, query and fragment.",
+        )
+    if parts.scheme == "http" and not _is_loopback(host):
+        _refuse_http(host)
+    netloc = f"[{host}]" if ":" in host else host
+    base = (
+        f"{parts.scheme}://{netloc}{'' if parts.port is None else f':{parts.port}'}{parts.path.rstrip('/')}"
+    )
+
+    def below(path: str) -> str:
+        return f"{base}/{path.strip('/')}".rstrip("/")
+
+    return Region(base, "", below(login_path), below(api_path))
+
+
+def is_loopback_url(url: str) -> bool:
+    """Tell whether `url` stays on this machine."""
+    return _is_loopback(urlsplit(url).hostname or "")
+
+
+def _split(text: str) -> SplitResult:
+    try:
+        parts = urlsplit(text if "://" in text else f"//{text}")
+        _ = parts.port  # raises ValueError where it is no number
+    except ValueError:
+        raise _unknown(text.partition("://")[2] or text) from None
+    return parts
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _refuse_http(host: str) -> None:
+    raise InsecureUrlError(
+        f"http://{host} was refused: tokens and secrets would travel unencrypted.",
+        "Use https://; plain http is for servers on this machine only.",
+    )
+
+
+def _unknown(name: str) -> UnknownRegionError:
+    shown = name.rpartition("@")[2][:60]  # never the user information of an address
+    nearest = tuple(difflib.get_close_matches(name.lower().replace("_", "-"), _BY_NAME, n=4, cutoff=0.5))
+    listed = "Nearest: " if nearest else "Known regions: "
+    listed += ", ".join(str(_BY_NAME[n]) for n in nearest) if nearest else ", ".join(map(str, ALL))
+    return UnknownRegionError(
+        f"{shown!r} is no Genesys Cloud region that this package knows.",
+        f"{listed}. For a gateway in front of Genesys Cloud, pass gctokens_nb.regions.gateway(base_url).",
+        nearest=nearest,
+    )
