@@ -70,12 +70,9 @@ bench: .venv/.dev .venv-sdk/.ready
 	.venv-sdk/bin/python $(INSTALL) -e '.[test]' -r tests/contract/requirements.txt
 	touch $@
 
-PACKAGE := pyproject.toml README.md LICENSE $(shell find gctokens_nb -name '*.py')
-
-dist/.built: $(PACKAGE) | .venv/.dev
+dist/.built: pyproject.toml README.md LICENSE $(shell find gctokens_nb -type f -not -path '*/__pycache__/*')
 	rm -rf dist
-	$(BIN)/python -m build --outdir dist . > dist.log || { cat dist.log; exit 1; }
-	rm dist.log
+	$(PYTHON) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 	touch $@
 
 .venv-wheel/.ready: dist/.built constraints.txt
