@@ -41,7 +41,7 @@ _TIMEOUT_SECONDS = range(300, 28801)
 _TIMEOUT_UNITS = ("Minutes", "Hours", "MINUTES", "HOURS")
 
 
-class Call(NamedTuple):
+class AuthorizedRequest(NamedTuple):
     """A request that was let in."""
 
     request: Request
@@ -53,7 +53,7 @@ class Call(NamedTuple):
 class Route(NamedTuple):
     """What answers a method of a path, and the permission it needs."""
 
-    handle: Callable[["PlatformApi", Call], Response]
+    handle: Callable[["PlatformApi", AuthorizedRequest], Response]
     permission: str | None = None
 
 
@@ -104,7 +104,7 @@ class PlatformApi:
                 "permissions assigned: {permissions}",
                 params={"permissions": f"[{route.permission}]"},
             )
-        return route.handle(self, Call(request, access_token, token, item))
+        return route.handle(self, AuthorizedRequest(request, access_token, token, item))
 
     def _authenticate(self, request: Request) -> tuple[str, Token]:
         access_token = bearer_token(request)
@@ -155,17 +155,21 @@ class PlatformApi:
 
     # Tokens
 
-    def _get_tokens_me(self, call: Call) -> Response:
+    def get_tokens_me(self, call: AuthorizedRequest) -> Response:
+        """Information about the token; ``preserveIdleTTL=true`` leaves its idle timer alone."""
         return json_response(200, self._token_info(call.token))
 
-    def _head_tokens_me(self, _call: Call) -> Response:
+    def head_tokens_me(self, _call: AuthorizedRequest) -> Response:
+        """Whether the token is good."""
         return Response(204)
 
-    def _delete_tokens_me(self, call: Call) -> Response:
+    def delete_tokens_me(self, call: AuthorizedRequest) -> Response:
+        """Revoke the token itself."""
         self._world.revoke_token(call.access_token)
         return Response(204)
 
-    def _delete_token(self, call: Call) -> Response:
+    def delete_token(self, call: AuthorizedRequest) -> Response:
+        """Revoke all tokens of a user."""
         if not _UUID.fullmatch(call.item):
             raise Refusal(
                 400,
@@ -179,10 +183,12 @@ class PlatformApi:
         self._world.revoke_user(user, call.token.grant.client.client_id)
         return Response(204)
 
-    def _get_timeout(self, _call: Call) -> Response:
+    def get_timeout(self, _call: AuthorizedRequest) -> Response:
+        """The organization's idle timeout."""
         return json_response(200, self._world.idle_timeout)
 
-    def _put_timeout(self, call: Call) -> Response:
+    def put_timeout(self, call: AuthorizedRequest) -> Response:
+        """Change the organization's idle timeout; what is left out stays."""
         body = _json_object(call.request)
         changes = {name: body[name] for name in self._world.idle_timeout if body.get(name) is not None}
         _check_timeout(changes)
@@ -243,12 +249,14 @@ class PlatformApi:
             "selfUri": f"/api/v2/oauth/clients/{client.client_id}",
         }
 
-    def _get_clients(self, call: Call) -> Response:
+    def get_clients(self, call: AuthorizedRequest) -> Response:
+        """The OAuth clients, a page at a time."""
         entities = [self._client_with_secret(client) for client in self._world.clients.values()]
         page = _page(call.request, entities, "/api/v2/oauth/clients", default_size=100, largest_size=200)
         return json_response(200, page)
 
-    def _get_client(self, call: Call) -> Response:
+    def get_client(self, call: AuthorizedRequest) -> Response:
+        """One OAuth client."""
         client = self._world.clients.get(call.item)
         if client is None:
             raise Refusal(404)
@@ -268,7 +276,8 @@ class PlatformApi:
             "selfUri": f"/api/v2/users/{user.id}",
         }
 
-    def _get_users_me(self, call: Call) -> Response:
+    def get_users_me(self, call: AuthorizedRequest) -> Response:
+        """Who the token acts for."""
         user = call.token.grant.user
         if user is None:
             raise Refusal(
@@ -301,7 +310,8 @@ class PlatformApi:
             value["trustors"] = []
         return json_response(200, value)
 
-    def _get_users(self, call: Call) -> Response:
+    def get_users(self, call: AuthorizedRequest) -> Response:
+        """The users by name, a page at a time."""
         query = call.request.query
         state = _single(query, "state", "active")
         if state not in {"any", *USER_STATES}:
@@ -317,11 +327,12 @@ class PlatformApi:
         page["entities"] = [self._user(user) for user in page["entities"]]
         return json_response(200, page)
 
-    def _post_users_search(self, call: Call) -> Response:
+    def post_users_search(self, call: AuthorizedRequest) -> Response:
+        """Users by what their fields are, start with or contain."""
         return self._search_users(_json_object(call.request))
 
-    def _get_users_search(self, call: Call) -> Response:
-        # Where a search's nextPage points: the whole search, encoded.
+    def get_users_search(self, call: AuthorizedRequest) -> Response:
+        """The same, from where a search's ``nextPage`` points."""
         try:
             search = json.loads(base64.urlsafe_b64decode(_single(call.request.query, "q64", "")))
         except (ValueError, binascii.Error):
@@ -404,7 +415,8 @@ class PlatformApi:
     def _role_id(self, name: str) -> str:
         return stable_id(f"{self._world.organization.name}/role/{name}")
 
-    def _get_subjects_me(self, call: Call) -> Response:
+    def get_subjects_me(self, call: AuthorizedRequest) -> Response:
+        """The roles granted to whom the token acts for."""
         grant = call.token.grant
         subject_id = grant.user.id if grant.user else grant.client.client_id
         division = {**self._world.division._asdict(), "selfUri": _division_uri(self._world.division)}
@@ -432,27 +444,27 @@ class PlatformApi:
 
 _ROUTES: dict[str, dict[str, Route]] = {
     "/api/v2/tokens/me": {
-        "GET": Route(PlatformApi._get_tokens_me),
-        "HEAD": Route(PlatformApi._head_tokens_me),
-        "DELETE": Route(PlatformApi._delete_tokens_me),
+        "GET": Route(PlatformApi.get_tokens_me),
+        "HEAD": Route(PlatformApi.head_tokens_me),
+        "DELETE": Route(PlatformApi.delete_tokens_me),
     },
     "/api/v2/tokens/timeout": {
-        "GET": Route(PlatformApi._get_timeout),
-        "PUT": Route(PlatformApi._put_timeout, "directory:organization:admin"),
+        "GET": Route(PlatformApi.get_timeout),
+        "PUT": Route(PlatformApi.put_timeout, "directory:organization:admin"),
     },
-    "/api/v2/users": {"GET": Route(PlatformApi._get_users)},
-    "/api/v2/users/me": {"GET": Route(PlatformApi._get_users_me)},
+    "/api/v2/users": {"GET": Route(PlatformApi.get_users)},
+    "/api/v2/users/me": {"GET": Route(PlatformApi.get_users_me)},
     "/api/v2/users/search": {
-        "GET": Route(PlatformApi._get_users_search, "directory:user:view"),
-        "POST": Route(PlatformApi._post_users_search, "directory:user:view"),
+        "GET": Route(PlatformApi.get_users_search, "directory:user:view"),
+        "POST": Route(PlatformApi.post_users_search, "directory:user:view"),
     },
-    "/api/v2/oauth/clients": {"GET": Route(PlatformApi._get_clients, "oauth:client:view")},
-    "/api/v2/authorization/subjects/me": {"GET": Route(PlatformApi._get_subjects_me)},
+    "/api/v2/oauth/clients": {"GET": Route(PlatformApi.get_clients, "oauth:client:view")},
+    "/api/v2/authorization/subjects/me": {"GET": Route(PlatformApi.get_subjects_me)},
 }
 # The paths whose next segment is an id.
 _ITEM_ROUTES: dict[str, dict[str, Route]] = {
-    "/api/v2/tokens": {"DELETE": Route(PlatformApi._delete_token, "oauth:token:delete")},
-    "/api/v2/oauth/clients": {"GET": Route(PlatformApi._get_client, "oauth:client:view")},
+    "/api/v2/tokens": {"DELETE": Route(PlatformApi.delete_token, "oauth:token:delete")},
+    "/api/v2/oauth/clients": {"GET": Route(PlatformApi.get_client, "oauth:client:view")},
 }
 _TEXT_TESTS: dict[str, Callable[[str, str], bool]] = {
     # A name's every word may be the start: people type last names too.

@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from html import escape
 from urllib.parse import SplitResult, parse_qs, urlencode, urlsplit
@@ -64,15 +64,7 @@ class OAuthServer:
         if request.method != "POST":
             return _oauth_failure(_OAuthError("invalid_request", "use POST", 405), {"Allow": "POST"})
         try:
-            form = read_form(request)
-            client = self._authenticate(request, form)
-            grant_type = _required(form, "grant_type")
-            exchange = self._exchanges().get(grant_type)
-            if exchange is None:
-                raise _OAuthError("unsupported_grant_type", f"unsupported grant type: {grant_type}")
-            if grant_type not in _ALLOWED_GRANTS[client.grant]:
-                raise _OAuthError("unauthorized_client", f"the client is not allowed to use {grant_type}")
-            grant = exchange(client, form)
+            grant = self._exchange(request)
         except _OAuthError as error:
             headers = {"WWW-Authenticate": 'Basic realm="sandbox"'} if error.status == 401 else {}
             return _oauth_failure(error, headers)
@@ -81,17 +73,27 @@ class OAuthServer:
             "token_type": "bearer",
             "expires_in": int(self._world.token_lifetime_seconds),
         }
-        if "refresh_token" in _ALLOWED_GRANTS[client.grant]:
+        if "refresh_token" in _ALLOWED_GRANTS[grant.client.grant]:
             answer["refresh_token"] = self._world.rotate_refresh_token(grant)
         return json_response(200, answer, {"Cache-Control": "no-store"})
 
-    def _exchanges(self) -> Mapping[str, Callable[[SandboxClient, dict[str, str]], Grant]]:
-        return {
-            "client_credentials": lambda client, _form: self._world.start_grant(client, None),
-            "authorization_code": self._exchange_code,
-            "refresh_token": self._exchange_refresh_token,
-            _SAML_GRANT: self._exchange_assertion,
-        }
+    def _exchange(self, request: Request) -> Grant:
+        form = read_form(request)
+        client = self._authenticate(request, form)
+        grant_type = _required(form, "grant_type")
+        if not any(grant_type in allowed for allowed in _ALLOWED_GRANTS.values()):
+            raise _OAuthError("unsupported_grant_type", f"unsupported grant type: {grant_type}")
+        if grant_type not in _ALLOWED_GRANTS[client.grant]:
+            raise _OAuthError("unauthorized_client", f"the client is not allowed to use {grant_type}")
+        match grant_type:
+            case "authorization_code":
+                return self._exchange_code(client, form)
+            case "refresh_token":
+                return self._exchange_refresh_token(client, form)
+            case "client_credentials":
+                return self._world.start_grant(client, None)
+            case _:
+                return self._exchange_assertion(client, form)
 
     def _authenticate(self, request: Request, form: dict[str, str]) -> SandboxClient:
         authorization = request.headers.get("Authorization")
@@ -163,18 +165,12 @@ class OAuthServer:
                 400, _page("This sign-in cannot go on", f"<p>{escape(error.description)}</p>")
             )
         try:
-            _check_authorize(client, form)
-            if request.method == "POST":
-                user = self._chosen_user(form)
-            else:
-                user = self.user(form.get("login_hint", ""))
-            if user is None:
-                return self._sign_in_page(client, form)
-            if user.state != "active":
-                raise _OAuthError("access_denied", f"the user is {user.state}")
+            user = self._who_signs_in(request, client, form)
         except _OAuthError as error:
             answer = {"error": error.error, "error_description": error.description}
         else:
+            if user is None:
+                return self._sign_in_page(client, form)
             value = secrets.token_urlsafe(32)
             self._world.codes[value] = AuthorizationCode(
                 client,
@@ -201,15 +197,23 @@ class OAuthServer:
             raise _OAuthError("invalid_request", f"The client is {client.state}.")
         return client, redirect_uri
 
+    # Users
+
     def user(self, name: str) -> SandboxUser | None:
         """The user with this id or e-mail address."""
         positions = self._world.positions("email", name)
         return self._world.users[positions[0]] if positions else self._world.user_by_id(name)
 
-    def _chosen_user(self, form: dict[str, str]) -> SandboxUser | None:
+    def _who_signs_in(
+        self, request: Request, client: SandboxClient, form: dict[str, str]
+    ) -> SandboxUser | None:
+        _check_authorize(client, form)
         if form.get("decision") == "deny":
             raise _OAuthError("access_denied", "the user did not allow the sign-in")
-        return self.user(form.get("user", ""))
+        user = self.user(form.get("user" if request.method == "POST" else "login_hint", ""))
+        if user and user.state != "active":
+            raise _OAuthError("access_denied", f"the user is {user.state}")
+        return user
 
     def _sign_in_page(self, client: SandboxClient, form: dict[str, str]) -> Response:
         kept = {name: value for name, value in form.items() if name not in {"decision", "user", "login_hint"}}

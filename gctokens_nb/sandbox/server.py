@@ -9,8 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from http.client import responses as reasons
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import Any, NamedTuple, Self, cast
 from urllib.parse import parse_qs
+
+from tornado.http1connection import HTTP1Connection
+from tornado.httpserver import HTTPServer
+from tornado.httputil import HTTPHeaders, HTTPServerRequest, ResponseStartLine
+from tornado.iostream import StreamClosedError
 
 from gctokens_nb.sandbox.api import PlatformApi, bearer_token
 from gctokens_nb.sandbox.faults import Fault
@@ -34,10 +39,6 @@ from gctokens_nb.sandbox.world import (
     World,
     stable_id,
 )
-
-if TYPE_CHECKING:
-    from tornado.http1connection import HTTP1Connection
-    from tornado.httputil import HTTPServerRequest
 
 _UNRECORDED_HEADERS = {"authorization", "cookie", "proxy-authorization"}
 
@@ -90,6 +91,7 @@ class Sandbox:
 
     def __init__(
         self,
+        *,
         port: int = 0,
         host: str = "127.0.0.1",
         users: int = 50,
@@ -125,7 +127,7 @@ class Sandbox:
         """Without the port, so that notebooks look the same at every run."""
         return f"<Sandbox {self._world.organization.name!r}, {len(self._world.users)} users>"
 
-    def __enter__(self) -> "Sandbox":
+    def __enter__(self) -> Self:
         """Start."""
         self.start()
         return self
@@ -191,8 +193,6 @@ class Sandbox:
         return listener
 
     async def _serve(self, listener: socket.socket, ready: threading.Event) -> None:
-        from tornado.httpserver import HTTPServer  # noqa: PLC0415 - takes a while, and not all need it
-
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         server = HTTPServer(self._received)
@@ -409,7 +409,7 @@ class Sandbox:
 
     # Requests, all in the server's thread
 
-    def _received(self, received: "HTTPServerRequest") -> None:
+    def _received(self, received: HTTPServerRequest) -> None:
         request = Request(
             received.method or "",
             received.path,
@@ -426,12 +426,10 @@ class Sandbox:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _answer_later(
-        self, received: "HTTPServerRequest", request: Request, fault: Fault | None
-    ) -> None:
+    async def _answer_later(self, received: HTTPServerRequest, request: Request, fault: Fault | None) -> None:
         if self._latency_seconds:
             await asyncio.sleep(self._latency_seconds)
-        connection = cast("HTTP1Connection", received.connection)
+        connection = cast(HTTP1Connection, received.connection)
         match fault.kind if fault else None:
             case "slow" if fault:
                 await asyncio.sleep(fault.seconds)
@@ -455,7 +453,7 @@ class Sandbox:
                 return
         self._send(received, self._handle(received, request))
 
-    def _handle(self, received: "HTTPServerRequest", request: Request, *, answered: bool = True) -> Response:
+    def _handle(self, received: HTTPServerRequest, request: Request, *, answered: bool = True) -> Response:
         """Do what is asked, note it, and give the answer."""
         correlation_id = new_correlation_id()
         with self._lock:
@@ -469,7 +467,7 @@ class Sandbox:
             self._note(received, request, response.status if answered else None, token)
         return response._replace(headers={**response.headers, "ININ-Correlation-Id": correlation_id})
 
-    def _canned(self, received: "HTTPServerRequest", request: Request, fault: Fault) -> Response:
+    def _canned(self, received: HTTPServerRequest, request: Request, fault: Fault) -> Response:
         """The fault's own answer."""
         correlation_id = new_correlation_id()
         if fault.kind == "html":
@@ -500,7 +498,7 @@ class Sandbox:
                 token.expires_at = self._world.now()
 
     def _note(
-        self, received: "HTTPServerRequest", request: Request, status: int | None, token: Token | None
+        self, received: HTTPServerRequest, request: Request, status: int | None, token: Token | None
     ) -> None:
         if not self._record:
             return
@@ -528,22 +526,19 @@ class Sandbox:
         )
 
     @staticmethod
-    def _send(received: "HTTPServerRequest", response: Response) -> None:
-        from tornado.httputil import HTTPHeaders, ResponseStartLine  # noqa: PLC0415 - as in _serve
-
+    def _send(received: HTTPServerRequest, response: Response) -> None:
         headers = HTTPHeaders(response.headers)
         if response.status != 204:
             headers["Content-Length"] = str(len(response.body))
         start = ResponseStartLine("HTTP/1.1", response.status, reasons.get(response.status, "Unknown"))
         body = b"" if received.method == "HEAD" else response.body
-        received.connection.write_headers(start, headers, body)
-        received.connection.finish()
+        connection = cast(HTTP1Connection, received.connection)
+        connection.write_headers(start, headers, body)
+        connection.finish()
 
     @staticmethod
-    async def _send_truncated(connection: "HTTP1Connection", response: Response) -> None:
+    async def _send_truncated(connection: HTTP1Connection, response: Response) -> None:
         """Promise more than is sent, then end the connection."""
-        from tornado.iostream import StreamClosedError  # noqa: PLC0415 - as in _serve
-
         headers = {**response.headers, "Content-Length": str(len(response.body) + 64)}
         lines = [f"HTTP/1.1 {response.status} {reasons.get(response.status, 'Unknown')}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
