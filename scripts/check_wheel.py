@@ -34,7 +34,7 @@ def main() -> None:
         try:
             assert sandbox.stdout is not None  # noqa: S101 - for the type checker; it is a pipe
             ready = json.loads(sandbox.stdout.readline())
-            client = next(c for c in ready["clients"] if c["grant"] == "client_credentials" and c["permissions"])
+            client = next(c for c in ready["clients"] if c["name"] == "admin")
             answer = requests.post(
                 f"{ready['base_url']}/oauth/token",
                 data={"grant_type": "client_credentials"},
