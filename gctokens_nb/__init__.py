@@ -27,6 +27,7 @@ from gctokens_nb.session import RetryPolicy, Wait, watch_waits
 
 if TYPE_CHECKING:
     from gctokens_nb import frames, panels
+    from gctokens_nb.sign_in import authenticate_with_saml2_bearer, begin_sign_in, sign_in_with_browser
 
 __version__ = "0.1.0"
 __all__ = [
@@ -40,6 +41,8 @@ __all__ = [
     "User",
     "Wait",
     "authenticate_with_client_credentials",
+    "authenticate_with_saml2_bearer",
+    "begin_sign_in",
     "connect",
     "connect_sandbox",
     "credentials",
@@ -47,10 +50,17 @@ __all__ = [
     "frames",
     "panels",
     "regions",
+    "sign_in_with_browser",
     "watch_waits",
 ]
 
-_LAZY = {"frames": "gctokens_nb.frames", "panels": "gctokens_nb.panels"}  # name -> module it is, or stands in
+_LAZY = {  # name -> the module it is, or stands in
+    "authenticate_with_saml2_bearer": "gctokens_nb.sign_in",
+    "begin_sign_in": "gctokens_nb.sign_in",
+    "frames": "gctokens_nb.frames",
+    "panels": "gctokens_nb.panels",
+    "sign_in_with_browser": "gctokens_nb.sign_in",
+}
 
 
 def __getattr__(name: str) -> object:

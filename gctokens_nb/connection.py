@@ -33,20 +33,19 @@ class Connection:
     """A signed-in connection to one Genesys Cloud organization. `connect()` makes it.
 
     Attributes:
-    ----------
-    region: Region
-    tokens: TokensApi
-        The calls that read and revoke tokens.
-    directory: DirectoryApi
-        The calls that find users.
-    session: Session
-        A signed `requests.Session`, for any other call of the platform API.
-    origins: dict
-        Where each credential came from, in words; never a value.
-    notes: tuple of str
-        What deserves a look about the credentials.
-    sandbox: Sandbox or None
-        The local server behind this connection, where there is one.
+        region: Region
+        tokens: TokensApi
+            The calls that read and revoke tokens.
+        directory: DirectoryApi
+            The calls that find users.
+        session: Session
+            A signed `requests.Session`, for any other call of the platform API.
+        origins: dict
+            Where each credential came from, in words; never a value.
+        notes: tuple of str
+            What deserves a look about the credentials.
+        sandbox: Sandbox or None
+            The local server behind this connection, where there is one.
 
     """
 
@@ -83,11 +82,9 @@ class Connection:
 
         Where the revocation fails, its error is raised and the connection stays as it was.
 
-        Parameters
-        ----------
-        verify:
-            Prove with HEAD that the token is dead before forgetting it.
-
+        Args:
+            verify:
+                Prove with HEAD that the token is dead before forgetting it.
         """
         self.tokens.delete_tokens_me(verify=verify)
         self._keeper.forget()
@@ -135,6 +132,8 @@ class Connection:
             token = self.access_token
         except SignedOutError:
             return "signed out"
+        if self._keeper.revoked:
+            return "revoked: sign in again for further calls"
         if self.sandbox is not None:
             return f"signed in by {token.grant}"
         client = f" of client {self.client_id}" if self.client_id else ""
@@ -160,32 +159,29 @@ def connect(
     where asked for, the keyring and a prompt (see `gctokens_nb.credentials`). The connection's `origins` and its table
     in a cell say which it used. A pasted token is not checked here: the first call tells whether it is good.
 
-    Parameters
-    ----------
-    environment:
-        The region, in any way people name it: `mypurecloud.de`, `eu-central-1`, `https://api.mypurecloud.de/`, …
-    client_id, client_secret:
-        Of an OAuth client with the grant *Client Credentials*.
-    access_token:
-        A token from elsewhere. It is never renewed.
-    profile:
-        A table of `~/.gc/config.toml`.
-    keyring, prompt:
-        Look for the secret in the operating system's keyring; ask for what is missing.
-    timeout_seconds:
-        To connect, and for each read.
-    retry, on_wait:
-        How requests are repeated, and who is told of the waits.
+    Args:
+        environment:
+            The region, in any way people name it: `mypurecloud.de`, `eu-central-1`, `https://api.mypurecloud.de/`, …
+        client_id, client_secret:
+            Of an OAuth client with the grant *Client Credentials*.
+        access_token:
+            A token from elsewhere. It is never renewed.
+        profile:
+            A table of `~/.gc/config.toml`.
+        keyring, prompt:
+            Look for the secret in the operating system's keyring; ask for what is missing.
+        timeout_seconds:
+            To connect, and for each read.
+        retry, on_wait:
+            How requests are repeated, and who is told of the waits.
 
     Raises:
-    ------
-    CredentialsError, UnknownRegionError, InsecureUrlError
-        Nothing was sent.
-    LoginError
-        The login host refused.
-    TransportError
-        No usable answer came.
-
+        CredentialsError, UnknownRegionError, InsecureUrlError:
+            Nothing was sent.
+        LoginError:
+            The login host refused.
+        TransportError:
+            No usable answer came.
     """
     client_secret = Secret(client_secret) if client_secret else None  # a traceback with locals shows a mask
     access_token = Secret(access_token) if access_token else None
@@ -222,22 +218,18 @@ def authenticate_with_client_credentials(
 ) -> Connection:
     """Sign in as a machine, under the name that Genesys' Ruby SDK documents.
 
-    Parameters
-    ----------
-    client_id, client_secret:
-        Of an OAuth client with the grant *Client Credentials*.
-    environment:
-        The region, `mypurecloud.com` where none is given, as in that SDK.
+    Args:
+        client_id, client_secret:
+            Of an OAuth client with the grant *Client Credentials*.
+        environment:
+            The region, `mypurecloud.com` where none is given, as in that SDK.
 
     Returns:
-    -------
-    Connection
+        Connection
 
     Raises:
-    ------
-    LoginError, TransportError, UnknownRegionError, InsecureUrlError
-        As `connect()`.
-
+        LoginError, TransportError, UnknownRegionError, InsecureUrlError:
+            As `connect()`.
     """
     return connect(environment, client_id=client_id, client_secret=Secret(client_secret))
 
@@ -245,21 +237,18 @@ def authenticate_with_client_credentials(
 def connect_sandbox(client: str = "admin", *, sandbox: Sandbox | None = None, **options: Any) -> Connection:
     """Sign in to a local look-alike of Genesys Cloud: no account, no network, nothing real to break.
 
-    Parameters
-    ----------
-    client:
-        The name of one of its client-credentials clients: `admin`, or `no permissions`.
-    sandbox:
-        A running `Sandbox` to share; otherwise one is started on a free port of 127.0.0.1 and stopped by `close()`,
-        or when the connection is no longer used.
-    options:
-        Passed to the `Sandbox` that is started: `users`, `rate_limit`, …
+    Args:
+        client:
+            The name of one of its client-credentials clients: `admin`, or `no permissions`.
+        sandbox:
+            A running `Sandbox` to share; otherwise one is started on a free port of 127.0.0.1 and stopped by `close()`,
+            or when the connection is no longer used.
+        options:
+            Passed to the `Sandbox` that is started: `users`, `rate_limit`, …
 
     Returns:
-    -------
-    Connection
-        Its `sandbox` is the server.
-
+        Connection
+            Its `sandbox` is the server.
     """
     from gctokens_nb.sandbox import Sandbox  # noqa: PLC0415 - only those who want it load the server
 

@@ -64,16 +64,15 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
     """What `find` found. Its repr holds no secret.
 
     Attributes:
-    ----------
-    region: Region
-    client_id: str or None
-    client_secret: Secret or None
-    access_token: Secret or None
-        Either this, or a client.
-    origins: dict
-        Where each value came from: `{"region": "the environment variable GENESYSCLOUD_REGION", …}`.
-    notes: tuple of str
-        What deserves a look, such as two sources that name different regions.
+        region: Region
+        client_id: str or None
+        client_secret: Secret or None
+        access_token: Secret or None
+            Either this, or a client.
+        origins: dict
+            Where each value came from: `{"region": "the environment variable GENESYSCLOUD_REGION", …}`.
+        notes: tuple of str
+            What deserves a look, such as two sources that name different regions.
 
     """
 
@@ -106,24 +105,21 @@ def find(
 ) -> Credentials:
     """Find the credentials to sign in with, in the order that this module documents.
 
-    Parameters
-    ----------
-    environment, client_id, client_secret, access_token:
-        Go before everything else.
-    profile:
-        A table of `~/.gc/config.toml`; goes before the environment variables.
-    keyring:
-        Look the secret up in the operating system's keyring (needs the package `keyring`).
-    prompt:
-        Ask for what is missing, secrets without echo.
+    Args:
+        environment, client_id, client_secret, access_token:
+            Go before everything else.
+        profile:
+            A table of `~/.gc/config.toml`; goes before the environment variables.
+        keyring:
+            Look the secret up in the operating system's keyring (needs the package `keyring`).
+        prompt:
+            Ask for what is missing, secrets without echo.
 
     Raises:
-    ------
-    CredentialsError
-        Something is missing, both a token and a client were given, or a profile cannot be read.
-    UnknownRegionError, InsecureUrlError
-        The region cannot be used.
-
+        CredentialsError:
+            Something is missing, both a token and a client were given, or a profile cannot be read.
+        UnknownRegionError, InsecureUrlError:
+            The region cannot be used.
     """
     arguments = {
         "region": environment if isinstance(environment, str) else None,
@@ -168,7 +164,7 @@ def find(
         secret: str | None = secret_source.held["client_secret"]
         origins["client_secret"] = secret_source.where["client_secret"]
     elif keyring and (secret := _from_keyring(chosen_id, region)):
-        origins["client_secret"] = "the keyring"
+        origins |= {"client_secret": "the keyring"}
     elif prompt:
         secret, origins["client_secret"] = getpass.getpass("OAuth client secret: "), "the prompt"
     else:
@@ -186,17 +182,14 @@ def find(
 def sources(profile: str | None = None) -> pd.DataFrame:
     """Show where credentials were found on this machine, without their values.
 
-    Parameters
-    ----------
-    profile:
-        As in `connect()`.
+    Args:
+        profile:
+            As in `connect()`.
 
     Returns:
-    -------
-    pandas.DataFrame
-        A row a place, in the order in which they count: `value` (`region`, `access_token`, `client_id`,
-        `client_secret`), `place`, `found` (bool), `used` (bool: the first found of its kind).
-
+        pandas.DataFrame
+            A row a place, in the order in which they count: `value` (`region`, `access_token`, `client_id`,
+            `client_secret`), `place`, `found` (bool), `used` (bool: the first found of its kind).
     """
     import pandas as pd  # noqa: PLC0415 - only this view needs it
 
@@ -232,9 +225,8 @@ def save_secret(client_id: str, client_secret: str | Secret, environment: str | 
     The only thing in this package that stores a secret, and only there. Needs the package `keyring`.
 
     Raises:
-    ------
-    CredentialsError
-        There is no keyring, or it refuses.
+        CredentialsError:
+            There is no keyring, or it refuses.
 
     """
     store = _keyring()

@@ -31,11 +31,9 @@ class DirectoryApi:
 
         Wire: `GET /api/v2/users/me`; no permission; not for client-credentials tokens, which have no user.
 
-        Parameters
-        ----------
-        expand:
-            Such as `authorization`, `organization`, `lasttokenissued`, `token`, `trustors`; found in the user's `raw`.
-
+        Args:
+            expand:
+                Such as `authorization`, `organization`, `lasttokenissued`, `token`, `trustors`; found in the user's `raw`.
         """
         wanted = ",".join(expand)
         response = self._session.call(

@@ -68,15 +68,13 @@ CORRELATION_ID_HEADER = "ININ-Correlation-Id"
 class GCTokensError(Exception):
     """The root of every error this package raises.
 
-    Parameters
-    ----------
-    what:
-        What happened, and to whom: a full sentence.
-    next_step:
-        What to do next: a full sentence, or empty.
-    facts:
-        Kept as attributes of the error.
-
+    Args:
+        what:
+            What happened, and to whom: a full sentence.
+        next_step:
+            What to do next: a full sentence, or empty.
+        facts:
+            Kept as attributes of the error.
     """
 
     def __init__(self, what: str, next_step: str = "", **facts: Any) -> None:
@@ -191,21 +189,20 @@ class ApiError(GCTokensError):
     The fields are those of Genesys Cloud's ErrorBody, where the body could be read.
 
     Attributes:
-    ----------
-    status: int
-        HTTP status.
-    code, message: str
-        Genesys Cloud's own, empty where the body held none.
-    context_id, correlation_id: str
-        Quote the correlation id to Genesys support.
-    missing_permissions: tuple of str
-        The permissions named by a 403, such as `oauth:token:delete`.
-    retry_after_seconds: float or None
-        How long the server asks to wait (Retry-After, else inin-ratelimit-reset on a 429).
-    body: dict
-        The whole decoded body; empty where it was not a JSON object.
-    method, path: str
-        The request. `attempts` is how often it was sent.
+        status: int
+            HTTP status.
+        code, message: str
+            Genesys Cloud's own, empty where the body held none.
+        context_id, correlation_id: str
+            Quote the correlation id to Genesys support.
+        missing_permissions: tuple of str
+            The permissions named by a 403, such as `oauth:token:delete`.
+        retry_after_seconds: float or None
+            How long the server asks to wait (Retry-After, else inin-ratelimit-reset on a 429).
+        body: dict
+            The whole decoded body; empty where it was not a JSON object.
+        method, path: str
+            The request. `attempts` is how often it was sent.
 
     """
 
@@ -270,17 +267,15 @@ def api_error(
 ) -> ApiError:
     """Turn an error answer of the platform API into its typed error. Never fails, whatever the body is.
 
-    Parameters
-    ----------
-    status, headers, body:
-        The answer; `headers` must look names up in any letter case.
-    method, path:
-        The request.
-    attempts:
-        How often the request was sent.
-    hide:
-        Applied to every text from the server, to mask secrets that it echoes.
-
+    Args:
+        status, headers, body:
+            The answer; `headers` must look names up in any letter case.
+        method, path:
+            The request.
+        attempts:
+            How often the request was sent.
+        hide:
+            Applied to every text from the server, to mask secrets that it echoes.
     """
     fields = _error_body(body, hide)
     code, message = _text(fields.get("code")), _text(fields.get("message"))

@@ -42,26 +42,23 @@ _USER_DTYPES = {"id": "string", "name": "string", "email": "string", "state": "s
 def token_info(info: TokenInfo | Iterable[TokenInfo] | Mapping[str, TokenInfo]) -> pd.DataFrame:
     """Return one row a token.
 
-    Parameters
-    ----------
-    info:
-        One TokenInfo, several, or a mapping from a label of your own (such as the organization) to TokenInfo: the
-        labels become the index, named `label`.
+    Args:
+        info:
+            One TokenInfo, several, or a mapping from a label of your own (such as the organization) to TokenInfo: the
+            labels become the index, named `label`.
 
-    Returns
-    -------
-    pandas.DataFrame
-        Always the same columns in the same order, whatever the server left out:
+    Returns:
+        pandas.DataFrame
+            Always the same columns in the same order, whatever the server left out:
 
-        - `organization_id`, `organization_name`, `home_organization_id`, `home_organization_name`, `client_id`,
-          `client_name`, `client_state`, `authorized_grant_type`, `client_created_by_id`, `client_created_by_name`,
-          `client_modified_by_id`, `client_modified_by_name`, `client_organization_id`, `client_organization_name`,
-          `cloned_user_id`, `cloned_user_organization_id`: `string`, missing as `<NA>`
-        - `date_token_idles`, `client_date_created`, `client_date_modified`, `client_date_to_delete`:
-          `datetime64[us, UTC]`, missing as `NaT`
-        - `authorized_scope`, `client_scope`: a list of str each; `client_role_divisions`: a list of
-          `(role id, division id)` each
-
+            - `organization_id`, `organization_name`, `home_organization_id`, `home_organization_name`, `client_id`,
+              `client_name`, `client_state`, `authorized_grant_type`, `client_created_by_id`, `client_created_by_name`,
+              `client_modified_by_id`, `client_modified_by_name`, `client_organization_id`, `client_organization_name`,
+              `cloned_user_id`, `cloned_user_organization_id`: `string`, missing as `<NA>`
+            - `date_token_idles`, `client_date_created`, `client_date_modified`, `client_date_to_delete`:
+              `datetime64[us, UTC]`, missing as `NaT`
+            - `authorized_scope`, `client_scope`: a list of str each; `client_role_divisions`: a list of
+              `(role id, division id)` each
     """
     if isinstance(info, TokenInfo):
         info = [info]

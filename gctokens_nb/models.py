@@ -73,18 +73,17 @@ class OAuthClient(_Model, frozen=True):
     """The OAuth client that a token was issued to (OrgOAuthClient).
 
     Attributes:
-    ----------
-    id, name: str
-    authorized_grant_type: str
-        Such as `CODE`, `PKCE`, `CLIENT-CREDENTIALS`; any spelling is kept as it came.
-    scope: tuple of str
-    state: str
-        `active`, `disabled` or `inactive`; anything else is kept as it came.
-    date_created, date_modified, date_to_delete: datetime (UTC) or None
-    created_by, modified_by: NamedEntity or None
-    role_divisions: tuple of RoleDivision
-        Client credentials only.
-    organization: NamedEntity or None
+        id, name: str
+        authorized_grant_type: str
+            Such as `CODE`, `PKCE`, `CLIENT-CREDENTIALS`; any spelling is kept as it came.
+        scope: tuple of str
+        state: str
+            `active`, `disabled` or `inactive`; anything else is kept as it came.
+        date_created, date_modified, date_to_delete: datetime (UTC) or None
+        created_by, modified_by: NamedEntity or None
+        role_divisions: tuple of RoleDivision
+            Client credentials only.
+        organization: NamedEntity or None
 
     """
 
@@ -106,20 +105,19 @@ class TokenInfo(_Model, frozen=True):
     """What Genesys Cloud says of an access token. Shows itself as a table when it is a cell's last line.
 
     Attributes:
-    ----------
-    organization: NamedEntity or None
-        The current organization.
-    home_organization: NamedEntity or None
-        The token's home organization; differs from `organization` in a trustor's.
-    authorized_scope: tuple of str
-        Scopes authorized for the OAuth client.
-    cloned_user: ClonedUser or None
-        Present only when the user is a clone of a trustee user in the trustor organization.
-    date_token_idles: datetime (UTC) or None
-        When the token is due to idle out.
-    oauth_client: OAuthClient or None
-    raw: dict
-        The answer as it came.
+        organization: NamedEntity or None
+            The current organization.
+        home_organization: NamedEntity or None
+            The token's home organization; differs from `organization` in a trustor's.
+        authorized_scope: tuple of str
+            Scopes authorized for the OAuth client.
+        cloned_user: ClonedUser or None
+            Present only when the user is a clone of a trustee user in the trustor organization.
+        date_token_idles: datetime (UTC) or None
+            When the token is due to idle out.
+        oauth_client: OAuthClient or None
+        raw: dict
+            The answer as it came.
 
     """
 
@@ -152,16 +150,15 @@ class IdleTokenTimeout(_Model, frozen=True):
     """The organization's idle token timeout.
 
     Attributes:
-    ----------
-    idle_token_timeout_seconds: int
-        300 to 28800 (an organization under HIPAA may be capped at 900).
-    enable_idle_token_timeout: bool
-    inactivity_timeout_unit: str
-        `Minutes` or `Hours`: the unit in which Genesys Cloud's own page shows it.
-    inactivity_timeout_groups_enabled: bool
-    inactivity_timeout_group_bundles: tuple of GroupBundle
-    raw: dict
-        The answer as it came.
+        idle_token_timeout_seconds: int
+            300 to 28800 (an organization under HIPAA may be capped at 900).
+        enable_idle_token_timeout: bool
+        inactivity_timeout_unit: str
+            `Minutes` or `Hours`: the unit in which Genesys Cloud's own page shows it.
+        inactivity_timeout_groups_enabled: bool
+        inactivity_timeout_group_bundles: tuple of GroupBundle
+        raw: dict
+            The answer as it came.
 
     """
 

@@ -58,15 +58,14 @@ class AccessToken(msgspec.Struct, frozen=True, kw_only=True):
     """An access token and what is known of it. Its repr holds no secret.
 
     Attributes:
-    ----------
-    secret: Secret
-        The token itself; `.value` for the one place that sends it.
-    grant: str
-        How it was got, such as `client_credentials`; `pasted` for one that a person gave.
-    issued_at: datetime (UTC)
-    expires_in_seconds: float or None
-        Lifetime from `issued_at`, as the server said; None where it is not known.
-    refresh_token: Secret or None
+        secret: Secret
+            The token itself; `.value` for the one place that sends it.
+        grant: str
+            How it was got, such as `client_credentials`; `pasted` for one that a person gave.
+        issued_at: datetime (UTC)
+        expires_in_seconds: float or None
+            Lifetime from `issued_at`, as the server said; None where it is not known.
+        refresh_token: Secret or None
 
     """
 
@@ -178,18 +177,16 @@ class AuthorizationRequest:
     The `state` (RFC 6749 section 10.12) is compared in constant time, and the request is good for one answer within
     `lifetime_seconds`. With PKCE (RFC 7636, S256) the verifier stays here; without it the client needs a secret.
 
-    Parameters
-    ----------
-    region, client_id, redirect_uri:
-        The redirect URI must be registered with the OAuth client.
-    client_secret:
-        Of a confidential client; None for a public one, which then uses PKCE.
-    login_hint, org, provider, prompt:
-        Passed on to the login page where given: `org` and `provider` name the organization and its identity provider,
-        `prompt="login"` asks for the password even where the browser is signed in.
-    lifetime_seconds:
-        How long the address that comes back is accepted.
-
+    Args:
+        region, client_id, redirect_uri:
+            The redirect URI must be registered with the OAuth client.
+        client_secret:
+            Of a confidential client; None for a public one, which then uses PKCE.
+        login_hint, org, provider, prompt:
+            Passed on to the login page where given: `org` and `provider` name the organization and its identity provider,
+            `prompt="login"` asks for the password even where the browser is signed in.
+        lifetime_seconds:
+            How long the address that comes back is accepted.
     """
 
     def __init__(
@@ -233,19 +230,16 @@ class AuthorizationRequest:
     def finish(self, address: str) -> AccessToken:
         """Take the address on which the browser ended, check it, and trade its code for a token.
 
-        Parameters
-        ----------
-        address:
-            The whole address, such as `http://127.0.0.1:8085/callback?code=…&state=…`, or its query.
+        Args:
+            address:
+                The whole address, such as `http://127.0.0.1:8085/callback?code=…&state=…`, or its query.
 
         Raises:
-        ------
-        LoginError
-            The address is wrong, stale, used before, or says that the person refused (`error` tells which:
-            `invalid_request`, `invalid_state`, `expired`, `access_denied`, …), or the code was not accepted.
-        TransportError
-            The login host gave no usable answer.
-
+            LoginError:
+                The address is wrong, stale, used before, or says that the person refused (`error` tells which:
+                `invalid_request`, `invalid_state`, `expired`, `access_denied`, …), or the code was not accepted.
+            TransportError:
+                The login host gave no usable answer.
         """
         text = address.strip()
         query = text.partition("?")[2].partition("#")[0] if "?" in text else text
@@ -307,23 +301,22 @@ class AuthorizationRequest:
 class TokenKeeper:
     """Holds the token of one connection and renews it: one thread renews while the others wait for its outcome.
 
-    Parameters
-    ----------
-    token:
-        The token to begin with.
-    renew:
-        Called with the token that ran out, returns a new one; None where the token cannot be renewed.
-
+    Args:
+        token:
+            The token to begin with.
+        renew:
+            Called with the token that ran out, returns a new one; None where the token cannot be renewed.
     """
 
     def __init__(self, token: AccessToken, renew: Callable[[AccessToken], AccessToken] | None = None) -> None:
         self._token: AccessToken | None = token
         self._renew = renew
+        self.revoked = False
         self._lock = threading.Lock()
         self._renewal: Future[AccessToken] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_token": self._token, "_renew": self._renew}
+        return {"_token": self._token, "_renew": self._renew, "revoked": self.revoked}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -380,7 +373,7 @@ class TokenKeeper:
     def retire(self) -> None:
         """Never renew again: the token was revoked on purpose, and no other shall take its place."""
         with self._lock:
-            self._renew = None
+            self._renew, self.revoked = None, True
 
     def forget(self) -> None:
         """Drop the token and the means to renew it."""
@@ -437,7 +430,7 @@ def _read_token(
     if (
         not answer.ok or answer.is_redirect or said.get("error")
     ):  # some servers send an empty "error" with success
-        raise _login_error(answer.status_code, said, region, client_id, hide, correlation_id)
+        raise _login_error(answer, said, region, client_id, hide)
     if not isinstance(value, str) or not value:
         raise InvalidAnswerError(
             f"{urlsplit(region.login_url).hostname} answered {answer.status_code} to the sign-in, but without a token.",
@@ -467,13 +460,13 @@ def _read_token(
 
 
 def _login_error(
-    status: int,
+    answer: requests.Response,
     said: Mapping[str, Any],
     region: Region,
     client_id: str,
     hide: tuple[Secret | None, ...],
-    correlation_id: str,
 ) -> LoginError:
+    status, correlation_id = answer.status_code, answer.headers.get(CORRELATION_ID_HEADER, "")
     error = redact(str(said.get("error") or ""), hide)
     description = redact(str(said.get("error_description") or said.get("description") or ""), hide)
     reason = ": ".join(part for part in (error, description) if part)

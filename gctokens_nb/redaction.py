@@ -12,17 +12,15 @@ MASK = "…"
 class Secret:
     """A string that shows itself only when asked: its repr and str are a mask.
 
-    Parameters
-    ----------
-    value:
-        The secret text. A `Secret` is taken as it is.
-
+    Args:
+        value:
+            The secret text. A `Secret` is taken as it is.
     """
 
     __slots__ = ("_value",)
 
     def __init__(self, value: str | Secret) -> None:
-        self._value: str = value._value if isinstance(value, Secret) else value
+        self._value: str = value.reveal() if isinstance(value, Secret) else value
 
     def reveal(self) -> str:
         """Return the text itself, for the one place that sends it."""

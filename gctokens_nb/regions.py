@@ -17,15 +17,14 @@ class Region(msgspec.Struct, frozen=True):
     """One place where Genesys Cloud answers.
 
     Attributes:
-    ----------
-    name: str
-        The domain (`mypurecloud.de`), or the base address of a gateway or a local server.
-    aws_name: str
-        The AWS region (`eu-central-1`); empty for a gateway or a local server.
-    login_url: str
-        Base address of OAuth, without a trailing slash: `<login_url>/oauth/token`.
-    api_url: str
-        Base address of the platform API, without a trailing slash: `<api_url>/api/v2/…`.
+        name: str
+            The domain (`mypurecloud.de`), or the base address of a gateway or a local server.
+        aws_name: str
+            The AWS region (`eu-central-1`); empty for a gateway or a local server.
+        login_url: str
+            Base address of OAuth, without a trailing slash: `<login_url>/oauth/token`.
+        api_url: str
+            Base address of the platform API, without a trailing slash: `<api_url>/api/v2/…`.
 
     """
 
@@ -70,20 +69,17 @@ _HOST_PREFIXES = ("api.", "login.", "apps.")
 def resolve(environment: str | Region) -> Region:
     """Return the region that `environment` names.
 
-    Parameters
-    ----------
-    environment:
-        The domain (`mypurecloud.de`), the AWS name (`eu-central-1`, `eu_central_1`), either with `api.`, `login.` or
-        `apps.` before it, a full address of one of those hosts, the base address of a server on this machine
-        (`http://127.0.0.1:8080`), or a `Region` such as `gateway()` makes.
+    Args:
+        environment:
+            The domain (`mypurecloud.de`), the AWS name (`eu-central-1`, `eu_central_1`), either with `api.`, `login.` or
+            `apps.` before it, a full address of one of those hosts, the base address of a server on this machine
+            (`http://127.0.0.1:8080`), or a `Region` such as `gateway()` makes.
 
     Raises:
-    ------
-    UnknownRegionError
-        No region has that name; the message lists the nearest ones.
-    InsecureUrlError
-        `http://` for anything but this machine.
-
+        UnknownRegionError:
+            No region has that name; the message lists the nearest ones.
+        InsecureUrlError:
+            `http://` for anything but this machine.
     """
     if isinstance(environment, Region):
         return environment
@@ -106,21 +102,18 @@ def resolve(environment: str | Region) -> Region:
 def gateway(base_url: str, *, login_path: str = "login", api_path: str = "api") -> Region:
     """Return a region whose login and API sit behind one base address.
 
-    Parameters
-    ----------
-    base_url:
-        `scheme://host[:port][/path]`; `https`, or `http` on this machine only.
-    login_path, api_path:
-        Where below it the two begin: OAuth is then `<base_url>/<login_path>/oauth/token`, the platform API
-        `<base_url>/<api_path>/api/v2/…`. Empty for the base itself.
+    Args:
+        base_url:
+            `scheme://host[:port][/path]`; `https`, or `http` on this machine only.
+        login_path, api_path:
+            Where below it the two begin: OAuth is then `<base_url>/<login_path>/oauth/token`, the platform API
+            `<base_url>/<api_path>/api/v2/…`. Empty for the base itself.
 
     Raises:
-    ------
-    InsecureUrlError
-        `http://` for anything but this machine.
-    ConfigurationError
-        Not an address of that form.
-
+        InsecureUrlError:
+            `http://` for anything but this machine.
+        ConfigurationError:
+            Not an address of that form.
     """
     parts = _split(base_url.strip())
     host = parts.hostname or ""

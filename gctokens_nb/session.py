@@ -45,13 +45,12 @@ class RetryPolicy(msgspec.Struct, frozen=True):
     """How often and how patiently a request is repeated.
 
     Attributes:
-    ----------
-    attempts: int
-        How often a request is sent at the most; 1 for never again.
-    backoff_seconds: float
-        The first wait where the server names none; doubled each time, with full jitter.
-    longest_wait_seconds: float
-        A server that asks for a longer wait than this gets none: its own error is raised.
+        attempts: int
+            How often a request is sent at the most; 1 for never again.
+        backoff_seconds: float
+            The first wait where the server names none; doubled each time, with full jitter.
+        longest_wait_seconds: float
+            A server that asks for a longer wait than this gets none: its own error is raised.
 
     """
 
@@ -86,19 +85,22 @@ _watcher: contextvars.ContextVar[tuple[OnWait | None, threading.Event | None]] =
 def watch_waits(on_wait: OnWait | None = None, *, cancel: threading.Event | None = None) -> Iterator[None]:
     """Be told of each wait of the calls made inside, and be able to end it.
 
-    Parameters
-    ----------
-    on_wait:
-        Called with each `Wait` before it begins, in the thread that makes the call.
-    cancel:
-        Once set, a wait ends at once and its call raises `CancelledError`; no further attempt is made.
-
+    Args:
+        on_wait:
+            Called with each `Wait` before it begins, in the thread that makes the call.
+        cancel:
+            Once set, a wait ends at once and its call raises `CancelledError`; no further attempt is made.
     """
     token = _watcher.set((on_wait, cancel))
     try:
         yield
     finally:
         _watcher.reset(token)
+
+
+def cancellation() -> threading.Event | None:
+    """Return the `cancel` of the innermost `watch_waits()` around the caller, or None."""
+    return _watcher.get()[1]
 
 
 class Session(requests.Session):
@@ -116,19 +118,17 @@ class Session(requests.Session):
       `raise_for_status()`.
     - Proxies and the CA bundle are read from the environment once, when the connection is made.
 
-    Parameters
-    ----------
-    region:
-        Where the platform API is.
-    keeper:
-        Holds the token.
-    timeout_seconds:
-        To connect, and for each read.
-    retry:
-        How requests are repeated.
-    on_wait:
-        Called with each `Wait`.
-
+    Args:
+        region:
+            Where the platform API is.
+        keeper:
+            Holds the token.
+        timeout_seconds:
+            To connect, and for each read.
+        retry:
+            How requests are repeated.
+        on_wait:
+            Called with each `Wait`.
     """
 
     def __init__(
@@ -169,20 +169,17 @@ class Session(requests.Session):
     ) -> requests.Response:
         """Send one request to the platform API and take no redirect for an answer.
 
-        Parameters
-        ----------
-        method, path, params, json:
-            The request.
-        attempts:
-            Overrides `retry.attempts`, for any method; 1 sends it once.
-        renew:
-            Whether a token that has run out may be replaced.
+        Args:
+            method, path, params, json:
+                The request.
+            attempts:
+                Overrides `retry.attempts`, for any method; 1 sends it once.
+            renew:
+                Whether a token that has run out may be replaced.
 
         Returns:
-        -------
-        requests.Response
-            Of status 2xx, its body read and no HTML page.
-
+            requests.Response
+                Of status 2xx, its body read and no HTML page.
         """
         if (
             params is None and json is None

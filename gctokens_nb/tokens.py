@@ -54,11 +54,9 @@ class TokensApi:
 
         Wire: `GET /api/v2/tokens/me[?preserveIdleTTL=true]`; no permission.
 
-        Parameters
-        ----------
-        preserve_idle_ttl:
-            True reads without resetting the idle timer; otherwise reading resets it (Python SDK, TokensApi).
-
+        Args:
+            preserve_idle_ttl:
+                True reads without resetting the idle timer; otherwise reading resets it (Python SDK, TokensApi).
         """
         params = None if preserve_idle_ttl is None else {"preserveIdleTTL": str(preserve_idle_ttl).lower()}
         return _decoded(self._session.call("GET", f"{TOKENS}/me", params=params), TokenInfo)
@@ -76,18 +74,15 @@ class TokensApi:
 
         Wire: `DELETE /api/v2/tokens/me`; no permission.
 
-        Parameters
-        ----------
-        verify:
-            Prove it: ask with HEAD afterwards and expect 401.
+        Args:
+            verify:
+                Prove it: ask with HEAD afterwards and expect 401.
 
         Raises:
-        ------
-        UnauthorizedError
-            The token was not valid to begin with. After a retry it is none: the first attempt had taken effect.
-        RevocationNotProvenError
-            The revocation was accepted, but HEAD did not confirm it.
-
+            UnauthorizedError:
+                The token was not valid to begin with. After a retry it is none: the first attempt had taken effect.
+            RevocationNotProvenError:
+                The revocation was accepted, but HEAD did not confirm it.
         """
         try:
             self._session.call("DELETE", f"{TOKENS}/me", renew=False)
@@ -118,23 +113,20 @@ class TokensApi:
 
         Wire: `DELETE /api/v2/tokens/{userId}`; permission `oauth:token:delete`.
 
-        Parameters
-        ----------
-        user_id:
-            The id of a user, a UUID in any letter case.
-        allow_self:
-            Must be True for the user this connection is signed in as, where that can be known (one
-            `GET /api/v2/users/me` a token; a client-credentials token has no user).
+        Args:
+            user_id:
+                The id of a user, a UUID in any letter case.
+            allow_self:
+                Must be True for the user this connection is signed in as, where that can be known (one
+                `GET /api/v2/users/me` a token; a client-credentials token has no user).
 
         Raises:
-        ------
-        InvalidUserIdError
-            Not the id of a user; nothing was sent.
-        SelfRevocationError
-            It is the own user and `allow_self` is False; nothing was revoked.
-        PermissionDeniedError, NotFoundError
-            As the server says.
-
+            InvalidUserIdError:
+                Not the id of a user; nothing was sent.
+            SelfRevocationError:
+                It is the own user and `allow_self` is False; nothing was revoked.
+            PermissionDeniedError, NotFoundError:
+                As the server says.
         """
         checked = check_user_id(user_id)
         if not allow_self and self._directory.own_id() == checked:
@@ -156,17 +148,14 @@ class TokensApi:
 
         Wire: `PUT /api/v2/tokens/timeout`; permission `directory:organization:admin`.
 
-        Parameters
-        ----------
-        body:
-            The new timeout, or a mapping with Genesys Cloud's JSON names. Begin with `get_tokens_timeout()` and
-            `msgspec.structs.replace` to leave the rest as it is. 300 to 28800 seconds.
+        Args:
+            body:
+                The new timeout, or a mapping with Genesys Cloud's JSON names. Begin with `get_tokens_timeout()` and
+                `msgspec.structs.replace` to leave the rest as it is. 300 to 28800 seconds.
 
         Raises:
-        ------
-        ConfigurationError
-            Outside the documented limits, or no timeout at all; nothing was sent.
-
+            ConfigurationError:
+                Outside the documented limits, or no timeout at all; nothing was sent.
         """
         if not isinstance(body, IdleTokenTimeout):
             try:

@@ -1,0 +1,306 @@
+"""Sign a person in: in the browser of this machine, in a browser elsewhere, or with a SAML2 assertion."""
+
+from __future__ import annotations
+
+import functools
+import getpass
+import threading
+import time
+import webbrowser
+from collections.abc import Callable
+from html import escape
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from gctokens_nb import oauth
+from gctokens_nb.connection import Connection
+from gctokens_nb.errors import CancelledError, ConfigurationError, LoginError
+from gctokens_nb.oauth import AccessToken, AuthorizationRequest, TokenKeeper
+from gctokens_nb.redaction import Secret
+from gctokens_nb.regions import Region, is_loopback_url, resolve
+from gctokens_nb.session import cancellation
+
+__all__ = ["SignIn", "authenticate_with_saml2_bearer", "begin_sign_in", "sign_in_with_browser"]
+
+_PAGE = (
+    b'<!doctype html><html lang="en"><meta charset="utf-8"><title>gctokens_nb</title>'
+    b"<p>%s Go back to the notebook; you can close this tab.</p></html>"
+)
+
+
+class SignIn:
+    """A sign-in that waits for a person: open `url` in any browser, then give `finish` the address it ends on.
+
+    `begin_sign_in()` makes it. Good for one answer, within ten minutes.
+
+    Attributes:
+        url: str
+            The login page to open.
+        redirect_uri: str
+            Where the browser ends. The page there need not exist: only its address is needed.
+
+    """
+
+    def __init__(self, request: AuthorizationRequest, client_secret: Secret | None) -> None:
+        self.url = request.url
+        self.redirect_uri = request.redirect_uri
+        self._request = request
+        self._client_secret = client_secret
+
+    def finish(self, address: str | None = None) -> Connection:
+        """Check the address that the browser ended on, and sign in with the code it carries.
+
+        Args:
+            address:
+                The whole address. Without it, the link is printed and you are asked for the address, without echo, as it
+                carries a code.
+
+        Returns:
+            Connection
+                Renewed by its refresh token, where one came.
+
+        Raises:
+            LoginError:
+                The address is wrong, stale, used before, or says that the person refused; or the code was not accepted.
+                `error` tells which.
+            TransportError:
+                The login host gave no usable answer.
+        """
+        if address is None:
+            print(f"Open this link, sign in, and copy the address the browser ends on:\n{self.url}")  # noqa: T201
+            address = getpass.getpass("The address (not shown): ")
+        return _signed_in(self._request, self._request.finish(address), self._client_secret)
+
+    def __repr__(self) -> str:
+        return "<SignIn: open its url, then pass the address the browser ends on to finish()>"
+
+    def _repr_html_(self) -> str:
+        return (
+            f'<a href="{escape(self.url)}" target="_blank" rel="noopener noreferrer">Open the login page</a>, sign in, '
+            "then pass the address the browser ends on to <code>finish()</code>."
+        )
+
+
+def begin_sign_in(
+    environment: str | Region,
+    client_id: str,
+    redirect_uri: str,
+    *,
+    client_secret: str | Secret | None = None,
+    login_hint: str | None = None,
+    org: str | None = None,
+    provider: str | None = None,
+    prompt: str | None = None,
+) -> SignIn:
+    """Begin to sign a person in where no redirect can reach the kernel: on Binder, JupyterHub, any remote kernel.
+
+    Args:
+        environment:
+            The region, in any way `connect()` takes it.
+        client_id:
+            Of an OAuth client with the grant *Code Authorization* (or PKCE).
+        redirect_uri:
+            Must be registered with that client; nothing needs to answer there.
+        client_secret:
+            Of a confidential client. Without it the client is public, and PKCE (RFC 7636, S256) is used.
+        login_hint, org, provider, prompt:
+            Passed to the login page: who signs in, the organization and its identity provider; `prompt="login"` asks for
+            the password even where the browser is signed in.
+
+    Returns:
+        SignIn
+            Show it as a cell's last line, then call its `finish(address)`.
+    """
+    secret = Secret(client_secret) if client_secret else None
+    request = AuthorizationRequest(
+        resolve(environment),
+        client_id,
+        redirect_uri,
+        client_secret=secret,
+        login_hint=login_hint,
+        org=org,
+        provider=provider,
+        prompt=prompt,
+    )
+    return SignIn(request, secret)
+
+
+def sign_in_with_browser(
+    environment: str | Region,
+    client_id: str,
+    redirect_uri: str = "http://127.0.0.1:0/callback",
+    *,
+    client_secret: str | Secret | None = None,
+    login_hint: str | None = None,
+    org: str | None = None,
+    provider: str | None = None,
+    prompt: str | None = None,
+    timeout_seconds: float = 300.0,
+    open_url: Callable[[str], object] = webbrowser.open,
+) -> Connection:
+    """Sign a person in with the browser of this machine: opens the login page and catches the redirect on loopback.
+
+    Args:
+        environment, client_id, client_secret, login_hint, org, provider, prompt:
+            As in `begin_sign_in()`.
+        redirect_uri:
+            An `http` address on this machine that is registered with the client, such as `http://localhost:8085/callback`.
+            Port 0 takes a free one, for login hosts that allow any loopback port (RFC 8252 section 7.3). Only 127.0.0.1 is
+            listened on, for one answer.
+        timeout_seconds:
+            How long to wait for the person. Interrupting the kernel ends the wait too, and so does the `cancel` of
+            `watch_waits()`.
+        open_url:
+            Called with the address of the login page.
+
+    Raises:
+        LoginError:
+            Nobody signed in in time, the sign-in was refused, or the redirect did not belong to it.
+        ConfigurationError:
+            The redirect URI is not on this machine, or its port is taken.
+        CancelledError:
+            The wait was cancelled.
+    """
+    with _Listener(redirect_uri) as listener:
+        sign_in = begin_sign_in(
+            environment,
+            client_id,
+            listener.redirect_uri,
+            client_secret=client_secret,
+            login_hint=login_hint,
+            org=org,
+            provider=provider,
+            prompt=prompt,
+        )
+        if open_url(sign_in.url) is False:  # webbrowser's way to say that there is none
+            print(f"Open this link in a browser on this machine:\n{sign_in.url}")  # noqa: T201
+        address = listener.wait(timeout_seconds)
+    return sign_in.finish(address)
+
+
+def authenticate_with_saml2_bearer(
+    client_id: str,
+    client_secret: str | Secret,
+    org_name: str,
+    assertion: str | Secret,
+    environment: str | Region,
+) -> Connection:
+    """Sign in with a SAML2 assertion of the organization's identity provider (RFC 7522).
+
+    Args:
+        client_id, client_secret:
+            Of an OAuth client with the grant *SAML2 Bearer*.
+        org_name:
+            The short name of the organization.
+        assertion:
+            The assertion, base64-encoded.
+        environment:
+            The region.
+
+    Returns:
+        Connection
+            It is not renewed: an assertion is good once.
+
+    Raises:
+        LoginError, TransportError, UnknownRegionError, InsecureUrlError:
+            As `connect()`.
+    """
+    client_secret, assertion = Secret(client_secret), Secret(assertion)
+    region = resolve(environment)
+    token = oauth.saml2_bearer(region, client_id, client_secret, org_name=org_name, assertion=assertion)
+    return Connection(region, TokenKeeper(token), client_id=client_id)
+
+
+def _signed_in(request: AuthorizationRequest, token: AccessToken, client_secret: Secret | None) -> Connection:
+    renew = None
+    if token.refresh_token is not None:
+        renew = functools.partial(_refreshed, request.region, request.client_id, client_secret)
+    return Connection(request.region, TokenKeeper(token, renew), client_id=request.client_id)
+
+
+def _refreshed(
+    region: Region, client_id: str, client_secret: Secret | None, used: AccessToken
+) -> AccessToken:
+    return oauth.refresh(region, client_id, used.refresh_token or Secret(""), client_secret=client_secret)
+
+
+class _Listener:
+    """Listens on 127.0.0.1 for one request to the path of the redirect URI, and keeps its address."""
+
+    def __init__(self, redirect_uri: str) -> None:
+        parts = urlsplit(redirect_uri)
+        if parts.scheme != "http" or not is_loopback_url(redirect_uri) or parts.hostname == "::1":
+            raise ConfigurationError(
+                f"{redirect_uri} is not an http address on 127.0.0.1 or localhost, so no redirect to it can be caught.",
+                "Use begin_sign_in() and paste the address the browser ends on.",
+            )
+        listener = self
+        self._arrived = threading.Event()
+        self._address = ""
+        self._path = parts.path or "/"
+
+        class Handler(BaseHTTPRequestHandler):
+            timeout = 10  # browsers open sockets ahead that never speak
+
+            def do_GET(self) -> None:
+                path = urlsplit(self.path).path
+                if path != listener._path or listener._arrived.is_set():
+                    self._answer(404, b"Nothing is here.")
+                    return
+                listener._address = self.path
+                self._answer(200, b"Your answer has reached the notebook.")
+                listener._arrived.set()
+
+            def _answer(self, status: int, text: bytes) -> None:
+                page = _PAGE % text
+                self.send_response(status)
+                for name, value in (
+                    ("Content-Type", "text/html; charset=utf-8"),
+                    ("Content-Length", str(len(page))),
+                    ("Content-Security-Policy", "default-src 'none'"),
+                    ("Referrer-Policy", "no-referrer"),
+                    ("Cache-Control", "no-store"),
+                    ("Connection", "close"),
+                ):
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(page)
+
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+                """Keep silent: the request line carries the code."""
+
+        try:
+            self._server = ThreadingHTTPServer(("127.0.0.1", parts.port or 0), Handler)
+        except OSError as error:
+            raise ConfigurationError(
+                f"Port {parts.port} on 127.0.0.1 cannot be listened on: {error.strerror}.",
+                "Close what uses it, register another redirect URI, or use begin_sign_in().",
+            ) from None
+        self._server.daemon_threads = True
+        self.redirect_uri = f"http://{parts.hostname}:{self._server.server_port}{self._path}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def wait(self, timeout_seconds: float) -> str:
+        cancel, end = cancellation(), time.monotonic() + timeout_seconds
+        while not self._arrived.wait(min(0.1, max(0.0, end - time.monotonic()))):
+            if cancel is not None and cancel.is_set():
+                raise CancelledError(
+                    "The sign-in in the browser was cancelled.", "Start a new one when you are ready."
+                )
+            if time.monotonic() >= end:
+                raise LoginError(
+                    f"Nobody signed in within {timeout_seconds:g} seconds.",
+                    f"Start again; {self.redirect_uri} must be registered with the OAuth client.",
+                    error="timeout",
+                )
+        return self._address
