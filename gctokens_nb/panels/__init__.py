@@ -1,0 +1,36 @@
+"""Panels: what the calls of this package do, with buttons. Each is a widget, shown when it is a cell's last line.
+
+They need ipywidgets, anywidget and pandas, which are loaded when the first panel is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gctokens_nb.panels.base import Panel
+
+__all__ = ["Panel"]
+
+_MODULES = {"Panel": "base"}  # public name -> module of this folder
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        module = importlib.import_module(f"{__name__}.{_MODULES[name]}")
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("gctokens_nb"):
+            raise
+        raise ModuleNotFoundError(
+            f"Panels need {error.name}, which is not installed: pip install 'gctokens-nb[notebook]'",
+            name=error.name,
+        ) from error
+    globals()[name] = getattr(module, name)
+    return globals()[name]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

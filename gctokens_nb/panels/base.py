@@ -1,0 +1,296 @@
+"""The frame that every panel shares: a title, buttons, one call at a time off the main thread, and what came of it."""
+
+from __future__ import annotations
+
+import functools
+import html
+import logging
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import ipywidgets
+
+from gctokens_nb.errors import GCTokensError
+from gctokens_nb.panels.elements import CodeBox, Countdown, StatusLine
+from gctokens_nb.session import Wait, watch_waits
+
+__all__ = ["Panel"]
+
+logger = logging.getLogger("gctokens_nb")
+T = TypeVar("T")
+Kind = Literal["info", "busy", "ok", "error"]
+_CANCEL_GRACE_SECONDS = 0.2  # how long a cancelled wait may take to end before its call is left to itself
+
+
+class _Job:
+    """One call under way."""
+
+    def __init__(self) -> None:
+        self.cancelled = threading.Event()
+        self.over = threading.Event()
+
+
+class Panel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
+    """A view over public calls: it holds no logic of its own, and works off the kernel's main thread.
+
+    A subclass fills `body` and `actions`, makes its buttons with `button()`, runs calls with `work()`, and keeps the
+    code that does the same with `set_code()`.
+
+    Parameters
+    ----------
+    title:
+        The heading.
+
+    Attributes:
+    ----------
+    body: ipywidgets.VBox
+        What the panel shows and asks.
+    actions: ipywidgets.HBox
+        Its buttons; Cancel appears after them while a call is under way.
+    status: StatusLine
+        What is going on, as plain text; `say()` sets it.
+    cancel_button: ipywidgets.Button
+
+    """
+
+    def __init__(self, title: str) -> None:
+        self._lock = threading.RLock()  # guards the three below: the main thread clicks, a worker finishes
+        self._job: _Job | None = None  # the call under way
+        self._last_job: _Job | None = None  # the same, or the one before: what wait() waits for
+        self._closed = False
+        self._buttons: list[Any] = []
+        self._enabled_again: list[Any] = []
+        self.body = ipywidgets.VBox()
+        self.actions = ipywidgets.HBox(layout={"flex_flow": "row wrap"})
+        self.status = StatusLine()
+        self.cancel_button = ipywidgets.Button(
+            description="Cancel", tooltip="Stop waiting for this call", layout={"display": "none"}
+        )
+        self.cancel_button.on_click(lambda _: self._guarded(self.cancel))
+        self._waiting = Countdown(before="Next attempt in ")
+        self._code = CodeBox()
+        super().__init__(
+            [
+                ipywidgets.HTML(f'<h3 style="margin: 0">{html.escape(title)}</h3>'),
+                self.body,
+                ipywidgets.HBox([self.actions, self.cancel_button], layout={"flex_flow": "row wrap"}),
+                self.status,
+                self._waiting,
+                self._code,
+            ],
+            layout={
+                "border": "1px solid var(--jp-border-color2, #bbb)",
+                "padding": "8px 12px",
+                "margin": "0 0 8px 0",
+                "max_width": "70em",
+            },
+        )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"  # the same at every run, as notebooks keep it
+
+    @property
+    def busy(self) -> bool:
+        """Whether a call is under way."""
+        return self._job is not None
+
+    @property
+    def code(self) -> str:
+        """The lines of Python that do what the panel does now."""
+        return str(self._code.code)
+
+    def button(
+        self, description: str, on_click: Callable[[], None], *, style: str = "", tooltip: str = ""
+    ) -> Any:
+        """Make a button that cannot be clicked while a call is under way.
+
+        Parameters
+        ----------
+        description, tooltip:
+            Its text, and what it does in a few words.
+        on_click:
+            Called in the main thread; what it raises is shown in the panel.
+        style:
+            One of ipywidgets' `primary`, `success`, `info`, `warning`, `danger`, or empty.
+
+        """
+        made = ipywidgets.Button(
+            description=description,
+            tooltip=tooltip,
+            button_style=style,
+            layout={"width": "auto"},
+        )
+        made.on_click(lambda _: self._guarded(on_click))
+        self._buttons.append(made)
+        return made
+
+    def say(self, text: str, kind: Kind = "info") -> None:
+        """Show `text` in the status line, as text whatever it holds, and let screen readers announce it."""
+        with self.status.hold_sync():
+            self.status.kind = kind
+            self.status.text = text
+
+    def set_code(self, code: str) -> None:
+        """Show the lines of Python that do what the panel does now. Never give it a secret."""
+        self._code.code = code
+
+    def work(
+        self,
+        doing: str,
+        call: Callable[[], T],
+        done: Callable[[T], None],
+        *,
+        failed: Callable[[GCTokensError], None] | None = None,
+    ) -> None:
+        """Run `call` in a thread of its own; buttons are off meanwhile, and Cancel appears. While busy, do nothing.
+
+        Parameters
+        ----------
+        doing:
+            What goes on, for the status line: "Asking Genesys Cloud".
+        call:
+            The public call. Waits of its requests are shown, and end when cancelled.
+        done:
+            Called with its result, in that thread, once the buttons work again. It may start the next `work()`.
+        failed:
+            Called instead with the error, after the panel has shown it in words.
+
+        """
+        with self._lock:
+            if self._job is not None or self._closed:
+                return
+            job = self._job = self._last_job = _Job()
+            self._enabled_again = [button for button in self._buttons if not button.disabled]
+            for button in self._enabled_again:
+                button.disabled = True
+            self.cancel_button.disabled = False
+            self.cancel_button.layout.display = ""
+            self.say(f"{doing}…", "busy")
+
+        threading.Thread(
+            target=self._run,
+            args=(job, doing, call, done, failed),
+            name=f"gctokens-{type(self).__name__}",
+            daemon=True,
+        ).start()
+
+    def _run(
+        self,
+        job: _Job,
+        doing: str,
+        call: Callable[[], T],
+        done: Callable[[T], None],
+        failed: Callable[[GCTokensError], None] | None,
+    ) -> None:
+        outcome: Callable[[], None]
+        try:
+            try:
+                with watch_waits(functools.partial(self._show_wait, job, doing), cancel=job.cancelled):
+                    outcome = functools.partial(done, call())
+            except GCTokensError as error:
+                outcome = functools.partial(self._fail, error, failed)
+            except Exception as error:  # noqa: BLE001 - shown as what it is, a bug
+                outcome = functools.partial(self._show_bug, error)
+            if self._free(job):
+                self._guarded(outcome)
+        finally:
+            job.over.set()
+
+    def _show_wait(self, job: _Job, doing: str, wait: Wait) -> None:
+        with self._lock:
+            if self._job is job:
+                self.say(f"{doing}: waiting {wait.seconds:.0f} s ({wait.reason}), then trying again.", "busy")
+                self._waiting.ends_at = time.time() + wait.seconds
+
+    def _fail(self, error: GCTokensError, failed: Callable[[GCTokensError], None] | None) -> None:
+        self.show_error(error)
+        if failed is not None:
+            failed(error)
+
+    def cancel(self) -> None:
+        """End the call under way: a wait at once. A request already sent is left to itself, and the panel says so."""
+        job = self._job
+        if job is None:
+            return
+        job.cancelled.set()
+        if job.over.wait(_CANCEL_GRACE_SECONDS):
+            return
+        if self._free(job):
+            self.say(
+                "Cancelled, but a request was already sent: whether it took effect is unknown.\n"
+                "No further one will be sent. Look again before you repeat it.",
+                "error",
+            )
+            job.over.set()
+
+    def wait(self, timeout_seconds: float = 30) -> None:
+        """Block until the call under way is over and shown, for notebooks and tests.
+
+        Raises `TimeoutError`.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        while (job := self._last_job) is not None:
+            if not job.over.wait(max(0.0, deadline - time.monotonic())):
+                raise TimeoutError(
+                    f"{self!r} is still at work after {timeout_seconds:g} s: {self.status.text}"
+                )
+            if job is self._last_job:  # else `done` has started the next call
+                return
+
+    def close(self) -> None:
+        """Close the panel and all widgets in it. A request already sent ends by itself; its answer is dropped."""
+        with self._lock:
+            self._closed = True
+            job, self._job = self._job, None
+        if job is not None:
+            job.cancelled.set()
+            job.over.set()
+        _close_children(self)
+        super().close()
+
+    def show_error(self, error: GCTokensError) -> None:
+        """Say in the status line what happened and what to do next; an API error names its correlation id."""
+        self.say(f"{error.what}\n{error.next_step}".rstrip(), "error")
+
+    def _free(self, job: _Job) -> bool:
+        """Give the panel back after `job`; tell whether it was still the one under way."""
+        with self._lock:
+            if self._job is not job:
+                return False
+            self._job = None
+            self._waiting.ends_at = 0.0
+            self.cancel_button.layout.display = "none"
+            for button in self._enabled_again:
+                button.disabled = False
+            self.say("")
+            return True
+
+    def _guarded(self, action: Callable[[], None]) -> None:
+        """Show in the panel what `action` raises: ipywidgets would write it into a log that nobody reads."""
+        try:
+            action()
+        except GCTokensError as error:
+            self.show_error(error)
+        except Exception as error:  # noqa: BLE001 - shown as what it is, a bug
+            self._show_bug(error)
+
+    def _show_bug(self, error: Exception) -> None:
+        # The exception's own text may hold anything, so only its type and place are shown.
+        logger.error("unexpected %s in %r", type(error).__name__, self, exc_info=error)
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        self.say(
+            f"Unexpected {type(error).__name__} at {Path(place.filename).name}, line {place.lineno}: "
+            "this is a bug in gctokens_nb.\nWhether the call took effect is unknown. Please report it with this line.",
+            "error",
+        )
+
+
+def _close_children(box: Any) -> None:
+    for child in box.children:
+        if isinstance(child, ipywidgets.Box) and not isinstance(child, Panel):
+            _close_children(child)
+        child.close()
