@@ -1,10 +1,10 @@
 """Scripted faults: what a network, a proxy or an overloaded platform does to a client."""
 
+import asyncio
 import random
 import re
 import threading
 from collections.abc import Mapping
-from concurrent.futures import Future
 from typing import Any
 
 KINDS = (
@@ -38,7 +38,7 @@ class Fault:
         kind: ``status``: that status instead of doing the thing. ``html``: an HTML page instead.
             ``garbage``: 200 with malformed JSON instead. ``drop-before``, ``drop-after``: the connection
             ends without an answer, before or after the effect. ``truncate``: the answer is cut short, after
-            the effect. ``slow``: the answer takes ``seconds`` longer. ``expire-token``: the token used
+            the effect. ``slow``: the request waits ``seconds``. ``expire-token``: the token used
             expires just before the request. ``hold``: the request waits for ``release()``.
         method: Only requests of this method.
         path: Only requests in whose path this regular expression is found.
@@ -90,7 +90,8 @@ class Fault:
         self._matched = 0
         self._held = threading.Condition()
         self._held_count = 0
-        self._released: Future[None] = Future()
+        self._released = False
+        self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 
     @classmethod
     def from_text(cls, text: str) -> "Fault":
@@ -125,25 +126,39 @@ class Fault:
         self.strikes += 1
         return True
 
-    def hold(self) -> "Future[None]":
-        """Note that one more request waits; what it waits for."""
+    async def hold(self, timeout_seconds: float | None) -> None:
+        """Wait, in the server's thread, until the fault is released or the time is over."""
+        released = asyncio.Event()
+        waiter = (asyncio.get_running_loop(), released)
         with self._held:
+            if self._released:
+                return
+            self._waiting.append(waiter)
             self._held_count += 1
             self._held.notify_all()
-        return self._released
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await released.wait()
+        except TimeoutError:
+            pass
+        finally:
+            with self._held:
+                self._waiting.remove(waiter)
 
     def wait_until_held(self, timeout_seconds: float = 10.0) -> int:
-        """Wait until a request has come to the hold; how many have.
+        """Wait until a slow or held request has come; how many have.
 
         Raises:
             TimeoutError: None came in time.
         """
         with self._held:
             if not self._held.wait_for(lambda: self._held_count, timeout_seconds):
-                raise TimeoutError(f"no request reached the held fault within {timeout_seconds} s")
+                raise TimeoutError(f"no request reached the fault within {timeout_seconds} s")
             return self._held_count
 
     def release(self) -> None:
-        """Let the held requests, and all later ones, go on."""
-        if not self._released.done():
-            self._released.set_result(None)
+        """Let the requests that wait, and all later ones, go on."""
+        with self._held:
+            self._released = True
+            for loop, released in self._waiting:
+                loop.call_soon_threadsafe(released.set)

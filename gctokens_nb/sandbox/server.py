@@ -431,10 +431,8 @@ class Sandbox:
             await asyncio.sleep(self._latency_seconds)
         connection = cast(HTTP1Connection, received.connection)
         match fault.kind if fault else None:
-            case "slow" if fault:
-                await asyncio.sleep(fault.seconds)
-            case "hold" if fault:
-                await asyncio.shield(asyncio.wrap_future(fault.hold()))
+            case "slow" | "hold" if fault:
+                await fault.hold(fault.seconds if fault.kind == "slow" else None)
             case "expire-token":
                 self._expire(request)
             case "status" | "html" | "garbage" if fault:

@@ -272,7 +272,12 @@ def test_code_dies_with_the_users_tokens(authorize, post, sandbox, admin, ask):
 
 @pytest.mark.parametrize(
     "redirect_uri",
-    ["http://127.0.0.1/callback", "http://127.0.0.1:1234/callback", "http://localhost:99/", "http://localhost"],
+    [
+        "http://127.0.0.1/callback",
+        "http://127.0.0.1:1234/callback",
+        "http://localhost:99/",
+        "http://localhost",
+    ],
 )
 def test_loopback_redirects_have_any_port(authorize, redirect_uri):
     """On loopback the port is free (RFC 8252), the host and the path are not."""
@@ -327,7 +332,9 @@ def test_authorize_errors_go_back(authorize, changes, error):
     assert "code" not in redirect
 
 
-def fill_in(answer: requests.Response, base_url: str, http: requests.Session, **chosen: str) -> requests.Response:
+def fill_in(
+    answer: requests.Response, base_url: str, http: requests.Session, **chosen: str
+) -> requests.Response:
     """Submit the sign-in form as a browser would."""
     assert answer.status_code == 200
     fields = dict(re.findall(r'<input type="hidden" name="([^"]*)" value="([^"]*)">', answer.text))
@@ -475,9 +482,7 @@ def test_saml_refused(post, xml):
 
 def test_saml_within_its_time(post):
     """An assertion within its conditions is accepted."""
-    conditions = (
-        '<saml:Conditions NotBefore="2020-01-01T00:00:00" NotOnOrAfter="2120-01-01T00:00:00.000Z"/>'
-    )
+    conditions = '<saml:Conditions NotBefore="2020-01-01T00:00:00" NotOnOrAfter="2120-01-01T00:00:00.000Z"/>'
     assert post("saml", **saml_form(assertion(ADA, conditions))).status_code == 200
 
 

@@ -127,7 +127,9 @@ def test_missing_permission_is_named(ask, sandbox, client, user):
     token = sandbox.issue_token(None if user is None else sandbox.users[user], client=client)
     error = ask("DELETE", f"tokens/{sandbox.users[3].id}", token).json()
     assert (error["status"], error["code"]) == (403, "missing.any.permissions")
-    assert error["message"].startswith("Unable to perform the requested action. You must have at least one of")
+    assert error["message"].startswith(
+        "Unable to perform the requested action. You must have at least one of"
+    )
     assert error["message"].endswith("assigned: [oauth:token:delete]")
     assert error["messageParams"] == {"permissions": "[oauth:token:delete]"}
     assert sandbox.revocations == ()
@@ -236,7 +238,10 @@ def test_timeout_counts_at_once(ask, admin, sandbox):
         ("inactivityTimeoutUnit", {"inactivityTimeoutUnit": "Days"}),
         ("inactivityTimeoutGroupBundles", {"inactivityTimeoutGroupBundles": {}}),
         ("inactivityTimeoutGroupBundles", {"inactivityTimeoutGroupBundles": [1]}),
-        ("priority", {"inactivityTimeoutGroupBundles": [{"priority": 6, "timeoutSeconds": 300, "groups": []}]}),
+        (
+            "priority",
+            {"inactivityTimeoutGroupBundles": [{"priority": 6, "timeoutSeconds": 300, "groups": []}]},
+        ),
         (
             "timeoutSeconds",
             {"inactivityTimeoutGroupBundles": [{"priority": 1, "timeoutSeconds": 1, "groups": []}]},
@@ -380,7 +385,9 @@ def test_user_pages_choose(ask, admin, sandbox):
         assert [user["name"] for user in users] == ["Katherine Johnson", "Ada Lovelace"]
 
 
-@pytest.mark.parametrize("query", ["pageSize=0", "pageSize=501", "pageNumber=x", "state=gone", "sortOrder=up"])
+@pytest.mark.parametrize(
+    "query", ["pageSize=0", "pageSize=501", "pageNumber=x", "state=gone", "sortOrder=up"]
+)
 def test_user_pages_refuse(ask, admin, query):
     """A query outside the limits gets 400 and names the field."""
     error = ask("GET", f"users?{query}", admin).json()
@@ -493,7 +500,9 @@ def test_oauth_clients(ask, admin, sandbox):
     assert one["registeredRedirectUri"] == list(web_app.redirect_uris)
     assert ask("GET", f"oauth/clients/{uuid4()}", admin).status_code == 404
     token = sandbox.issue_token(client="many scopes")
-    assert ask("GET", "oauth/clients", token).json()["messageParams"] == {"permissions": "[oauth:client:view]"}
+    assert ask("GET", "oauth/clients", token).json()["messageParams"] == {
+        "permissions": "[oauth:client:view]"
+    }
 
 
 @pytest.mark.parametrize("who", ["client", "user"])
