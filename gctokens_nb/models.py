@@ -225,12 +225,17 @@ def decode(kind: type[T], body: bytes) -> T:
 
     Raises `msgspec.DecodeError` (malformed JSON) or `msgspec.ValidationError` (a field of another type).
     """
-    return from_raw(kind, msgspec.json.decode(body, type=dict[str, Any]))
+    raw = msgspec.json.decode(body, type=dict[str, Any])
+    return from_raw(kind, raw) if b"null" in body else _from_raw(kind, raw, raw)
 
 
 def from_raw(kind: type[T], raw: dict[str, Any]) -> T:
     """Make a `kind` of an already decoded JSON object; null counts as absent, as all fields are optional."""
-    return msgspec.convert({**_without_nulls(raw), "": raw}, kind, strict=False)
+    return _from_raw(kind, _without_nulls(raw), raw)
+
+
+def _from_raw(kind: type[T], fields: dict[str, Any], raw: dict[str, Any]) -> T:
+    return msgspec.convert({**fields, "": raw}, kind, strict=False)
 
 
 def to_body(model: IdleTokenTimeout) -> dict[str, Any]:

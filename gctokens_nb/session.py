@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
 import logging
 import random
 import threading
@@ -194,7 +195,17 @@ class Session(requests.Session):
             prepared = known.copy()
         else:
             prepared = self.prepare_request(requests.Request(method, path, params=params, json=json))
-        response = self.send(prepared, allow_redirects=False, attempts=attempts, renew=renew)
+        # Straight to the adapter: cookies, hooks and redirects, which this needs none of, cost as much as the rest.
+        transmit = functools.partial(
+            self.get_adapter(prepared.url or "").send,
+            prepared,
+            stream=True,
+            timeout=self.timeout_seconds,
+            verify=True if self.verify is None else self.verify,
+            cert=self.cert,
+            proxies=self.proxies,
+        )
+        response = self._exchange(prepared, transmit, attempts=attempts, renew=renew)
         if response.status_code >= 300:
             raise self._api_error(response, prepared, 1, None)
         if "html" in response.headers.get("Content-Type", ""):
@@ -203,11 +214,22 @@ class Session(requests.Session):
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         """As in requests, with signing, waits, retries and typed errors. `requests` itself calls this for redirects."""
-        attempts: int | None = kwargs.pop("attempts", None)
-        renew: bool = kwargs.pop("renew", True)
         stream: bool = kwargs.pop("stream", False)
         if kwargs.get("timeout") is None:
             kwargs["timeout"] = self.timeout_seconds
+        transmit = functools.partial(super().send, request, stream=True, **kwargs)
+        return self._exchange(request, transmit, stream=stream)
+
+    def _exchange(
+        self,
+        request: requests.PreparedRequest,
+        transmit: Callable[[], requests.Response],
+        *,
+        attempts: int | None = None,
+        renew: bool = True,
+        stream: bool = False,
+    ) -> requests.Response:
+        """Sign and transmit until there is an answer, an error, or no patience left."""
         method, url = request.method or "GET", request.url or ""
         repeatable = method in _RETRIED_METHODS and (
             request.body is None or isinstance(request.body, (str, bytes))
@@ -220,7 +242,7 @@ class Session(requests.Session):
             token = self._sign(request, renew=renew) if ours else None
             started = time.monotonic()
             try:
-                response = super().send(request, stream=True, **kwargs)
+                response = transmit()
                 if not stream:
                     _read_body(response)
             except requests.RequestException as raised:

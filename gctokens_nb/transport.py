@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
@@ -22,6 +23,27 @@ READ_TIMEOUT_SECONDS = 30.0
 POOL_SIZE = 64  # connections kept per host: as many workers may share one session
 
 
+class _Adapter(HTTPAdapter):
+    """Remembers the connection pool used last, as requests works out anew which it is at every call."""
+
+    _last: tuple[object, Any] = (None, None)  # replaced as a whole, so that threads need no lock
+
+    def get_connection_with_tls_context(
+        self, request: requests.PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None
+    ) -> Any:
+        url = request.url or ""
+        wanted = url[: url.find("/", len("https://"))], verify, cert, tuple((proxies or {}).items())
+        known, pool = self._last
+        if known != wanted:
+            pool = super().get_connection_with_tls_context(request, verify, proxies, cert)
+            self._last = wanted, pool
+        return pool
+
+    def close(self) -> None:
+        super().close()
+        self._last = None, None
+
+
 def configure(session: requests.Session, url: str) -> None:
     """Give `session` the proxies and the CA bundle that the environment names for `url`, and let it look no more.
 
@@ -33,7 +55,7 @@ def configure(session: requests.Session, url: str) -> None:
     session.verify = found["verify"]
     session.trust_env = False
     for scheme in ("https://", "http://"):
-        session.mount(scheme, HTTPAdapter(pool_maxsize=POOL_SIZE))
+        session.mount(scheme, _Adapter(pool_maxsize=POOL_SIZE))
 
 
 def transport_error(
