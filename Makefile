@@ -2,7 +2,8 @@
 # from pinned packages, and made anew when the pins or pyproject.toml change.
 PYTHON ?= python3
 BIN := .venv/bin
-INSTALL := -m pip install --quiet --disable-pip-version-check -c constraints.txt
+INSTALL := -m pip install --quiet -c constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # JupyterLab wants to be told that root is meant (containers).
 ROOT_OK := $(if $(filter 0,$(shell id -u)),--allow-root)
 
@@ -42,7 +43,8 @@ wheel: .venv-wheel/.ready   # only the wheel and what it depends on
 	.venv-wheel/bin/python -I scripts/check_wheel.py
 
 # The wheel with the lowest versions that pyproject.toml declares. PYTHONSAFEPATH keeps the checkout from being imported.
-lowest: .venv-lowest/.ready
+lowest: .venv-lowest/.ready dist/.built
+	.venv-lowest/bin/python -m pip install --quiet --force-reinstall --no-deps dist/*.whl
 	PYTHONSAFEPATH=1 .venv-lowest/bin/pytest tests --ignore=tests/browser
 
 rehearse: .venv/.dev        # what Binder does, without Docker
@@ -70,9 +72,9 @@ bench: .venv/.dev .venv-sdk/.ready
 	.venv-sdk/bin/python $(INSTALL) -e '.[test]' -r tests/contract/requirements.txt
 	touch $@
 
-dist/.built: pyproject.toml README.md LICENSE $(shell find gctokens_nb -type f -not -path '*/__pycache__/*')
+dist/.built: pyproject.toml README.md LICENSE $(shell find gctokens_nb -type f -not -path '*/__pycache__/*') | .venv/pyvenv.cfg
 	rm -rf dist
-	$(PYTHON) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 	touch $@
 
 .venv-wheel/.ready: dist/.built constraints.txt
@@ -81,11 +83,10 @@ dist/.built: pyproject.toml README.md LICENSE $(shell find gctokens_nb -type f -
 	touch $@
 
 # Both lists bind: pip refuses if a bound in pyproject.toml has moved and constraints-lowest.txt has not.
-.venv-lowest/.ready: dist/.built constraints-lowest.txt
+.venv-lowest/.ready: pyproject.toml constraints-lowest.txt
 	$(PYTHON) -m venv --clear .venv-lowest
 	$(PYTHON) scripts/lowest_bounds.py > .venv-lowest/bounds.txt
-	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check \
-		-c constraints-lowest.txt -c .venv-lowest/bounds.txt "$$(echo dist/*.whl)[all,test]"
+	.venv-lowest/bin/python -m pip install --quiet -c constraints-lowest.txt -c .venv-lowest/bounds.txt '.[all,test]'
 	touch $@
 
 # Take the newest of everything, and the lowest with the newest of what that brings. Run it, then `make test`.

@@ -75,7 +75,7 @@ def main() -> None:
             **{f"JUPYTER_{kind}_DIR": str(Path(home, kind.lower())) for kind in ("CONFIG", "DATA", "RUNTIME")},
             "IPYTHONDIR": str(Path(home, "ipython")),
         }
-        pip = (bin_dir / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+        pip = (bin_dir / "python", "-m", "pip", "install", "--quiet")
         run(*pip, "-r", "binder/requirements.txt", env=env)
         run(ROOT / "binder" / "postBuild", env=env)
         visit(bin_dir, env)
