@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 import requests
 
 from gctokens_nb.errors import BadRequestError, NotFoundError, PermissionDeniedError
-from gctokens_nb.models import User, from_raw
+from gctokens_nb.models import Model, User, from_raw
 from gctokens_nb.oauth import AccessToken, TokenKeeper
 from gctokens_nb.session import Session, invalid_answer
 
 __all__ = ["DirectoryApi"]
 
 SEARCH_BATCH = 100  # the documented pageSize of users/search
+USER_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # a UUID in lower case
+
+
+class _Policy(Model, frozen=True):
+    domain: str = ""
+    entity_name: str = ""
+    actions: tuple[str, ...] = ()
+
+
+class _Role(Model, frozen=True):
+    policies: tuple[_Policy, ...] = ()
+
+
+class _Grant(Model, frozen=True):
+    role: _Role = _Role()
+
+
+class _Subject(Model, frozen=True):
+    grants: tuple[_Grant, ...] = ()
 
 
 class DirectoryApi:
@@ -54,13 +75,51 @@ class DirectoryApi:
             self._own = (token, found.lower() if found else None)
         return self._own[1]
 
+    def own_permissions(self) -> frozenset[str]:
+        """Return what the token's owner may do, such as `oauth:token:delete`; `*` stands for all of a kind.
+
+        Wire: `GET /api/v2/authorization/subjects/me`; no permission. It answers for users and for client-credentials
+        clients alike (Python SDK, AuthzSubject). Conditions and divisions are left out of account.
+        """
+        response = self._session.call("GET", "/api/v2/authorization/subjects/me")
+        try:
+            subject = from_raw(_Subject, _json(response))
+        except msgspec.ValidationError as error:
+            raise invalid_answer(response, f"not an AuthzSubject ({error})") from None
+        return frozenset(
+            f"{policy.domain}:{policy.entity_name}:{action}"
+            for grant in subject.grants
+            for policy in grant.role.policies
+            for action in policy.actions
+        )
+
+    def has_permission(self, permission: str) -> bool:
+        """Tell whether the token's owner has a permission, such as `oauth:token:delete`, as `own_permissions()` says."""
+        parts = permission.split(":")
+        return any(
+            all(has in {"*", wants} for has, wants in zip(held.split(":"), parts, strict=False))
+            for held in self.own_permissions()
+        )
+
     def get(self, user_id: str) -> User | None:
         """Return the user with that id, or None.
 
         Wire: `GET /api/v2/users?id=…&state=any`; no permission listed.
         """
-        response = self._session.call("GET", "/api/v2/users", params={"id": user_id, "state": "any"})
-        return next((_user(response, item) for item in _items(response, "entities")), None)
+        return next(iter(self.find_by_id([user_id])), None)
+
+    def find_by_id(self, user_ids: Iterable[str]) -> list[User]:
+        """Return the users that have one of `user_ids`, deleted ones too.
+
+        Wire: `GET /api/v2/users?id=…&state=any`, 100 ids a request; no permission listed.
+        """
+        wanted = list(dict.fromkeys(user_ids))
+        found: list[User] = []
+        for start in range(0, len(wanted), SEARCH_BATCH):
+            query = {"id": wanted[start : start + SEARCH_BATCH], "state": "any", "pageSize": SEARCH_BATCH}
+            response = self._session.call("GET", f"/api/v2/users?{urlencode(query, doseq=True)}")
+            found += [_user(response, item) for item in _items(response, "entities")]
+        return found
 
     def find_by_email(self, emails: Iterable[str]) -> list[User]:
         """Return the users that have one of `emails`, in any letter case, deleted ones left out by the server's rules.
@@ -75,10 +134,13 @@ class DirectoryApi:
         return found
 
     def search(self, text: str, *, limit: int = 20) -> list[User]:
-        """Return up to `limit` users whose name or e-mail begins with `text`.
+        """Return up to `limit` users whose name or e-mail begins with `text`, or the user with that id.
 
-        Wire: `POST /api/v2/users/search`, one page; permission `directory:user:view`.
+        Wire: `POST /api/v2/users/search`, one page; permission `directory:user:view`. For an id, as `get()`.
         """
+        if USER_ID.fullmatch(text.strip().lower()):
+            found = self.get(text.strip().lower())
+            return [] if found is None else [found]
         query = [{"type": "STARTS_WITH", "fields": ["name", "email"], "value": text.strip()}]
         return list(self._page(query, 1, min(limit, SEARCH_BATCH))[0]) if text.strip() else []
 

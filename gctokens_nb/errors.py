@@ -6,6 +6,7 @@ GCTokensError
 │   ├── InsecureUrlError
 │   ├── CredentialsError
 │   ├── InvalidUserIdError
+│   ├── JournalError              the journal of a bulk revocation cannot be used
 │   └── SelfRevocationError
 ├── TransportError                no usable answer came
 │   ├── HostUnreachableError
@@ -23,6 +24,7 @@ GCTokensError
 │   ├── RateLimitedError          429
 │   └── ServerError               5xx
 ├── RevocationNotProvenError      the revocation was accepted, its proof is missing
+├── RevocationStoppedError        a bulk revocation ended before all users were done; it can be resumed
 └── CancelledError                a wait was cancelled
 """
 
@@ -47,11 +49,13 @@ __all__ = [
     "InsecureUrlError",
     "InvalidAnswerError",
     "InvalidUserIdError",
+    "JournalError",
     "LoginError",
     "NotFoundError",
     "PermissionDeniedError",
     "RateLimitedError",
     "RevocationNotProvenError",
+    "RevocationStoppedError",
     "SelfRevocationError",
     "ServerError",
     "SignedOutError",
@@ -115,6 +119,10 @@ class CredentialsError(ConfigurationError):
 
 class InvalidUserIdError(ConfigurationError):
     """Not the id of a user (a UUID)."""
+
+
+class JournalError(ConfigurationError):
+    """The journal of a bulk revocation cannot be written, read, or used for this."""
 
 
 class SelfRevocationError(ConfigurationError):
@@ -181,6 +189,17 @@ class CancelledError(GCTokensError):
 
 class RevocationNotProvenError(GCTokensError):
     """The revocation was accepted, but the proof that was asked for is missing or says otherwise."""
+
+
+class RevocationStoppedError(GCTokensError):
+    """A bulk revocation ended before all users were done: nothing is lost, and it can be resumed.
+
+    Attributes: `journal` (its path), `left` (how many users still have their tokens, as far as is known).
+    The cause is the error it was raised from.
+    """
+
+    journal: str = ""
+    left: int = 0
 
 
 class ApiError(GCTokensError):
