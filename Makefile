@@ -25,6 +25,7 @@ test: lint unit wheel lowest contract notebooks-test rehearse browser
 
 lint: .venv/.dev
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 unit: .venv/.dev            # coverage.report.fail_under in pyproject.toml is enforced here

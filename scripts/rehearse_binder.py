@@ -22,7 +22,9 @@ START_SECONDS = 60
 def run(*command: str | Path, env: dict[str, str] | None = None) -> str:
     """Run `command` in the repository; return what it printed. Its failure ends the rehearsal, with all it said."""
     print("rehearse:", *(Path(part).name if isinstance(part, Path) else part for part in command), flush=True)
-    done = subprocess.run(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
     if done.returncode:
         sys.exit(f"{done.stdout}\nrehearse: FAILED: {command[0]} exited with {done.returncode}")
     return done.stdout
@@ -54,14 +56,17 @@ def visit(bin_dir: Path, env: dict[str, str]) -> None:
             contents = json.loads(get(f"{told['url']}api/contents/{NOTEBOOK}?token={told['token']}"))
             if not contents["content"]["cells"]:
                 sys.exit(f"rehearse: FAILED: {NOTEBOOK} has no cells")
-            print(f"rehearse: JupyterLab serves {NOTEBOOK} with {len(contents['content']['cells'])} cells", flush=True)
+            print(
+                f"rehearse: JupyterLab serves {NOTEBOOK} with {len(contents['content']['cells'])} cells",
+                flush=True,
+            )
         finally:
             server.terminate()
 
 
 def main() -> None:
     """Rehearse; exit 1 at the first step that fails."""
-    dockerfile = run(sys.executable, "-m", "repo2docker", "--no-build", "--debug", ".")
+    dockerfile = run(Path(sys.executable), "-m", "repo2docker", "--no-build", "--debug", ".")
     for step in ("binder/requirements.txt", "RUN ./binder/postBuild"):
         if step not in dockerfile:
             sys.exit(f"{dockerfile}\nrehearse: FAILED: repo2docker would not run {step}")
@@ -72,7 +77,9 @@ def main() -> None:
         env = {
             **os.environ,  # HOME too: pip's own settings may lie there
             "PATH": os.pathsep.join([str(bin_dir), os.environ["PATH"]]),
-            **{f"JUPYTER_{kind}_DIR": str(Path(home, kind.lower())) for kind in ("CONFIG", "DATA", "RUNTIME")},
+            **{
+                f"JUPYTER_{kind}_DIR": str(Path(home, kind.lower())) for kind in ("CONFIG", "DATA", "RUNTIME")
+            },
             "IPYTHONDIR": str(Path(home, "ipython")),
         }
         pip = (bin_dir / "python", "-m", "pip", "install", "--quiet")
