@@ -26,10 +26,10 @@ __all__ = [
 
 IDLE_TIMEOUT_SECONDS = (300, 28800)  # documented limits of idleTokenTimeoutSeconds
 
-T = TypeVar("T", bound="_Model")
+T = TypeVar("T", bound="Model")
 
 
-class _Model(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_defaults=True):
+class Model(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_defaults=True):
     """The base of all models: aware UTC datetimes, the raw answer, a repr of what is there."""
 
     def __post_init__(self) -> None:
@@ -48,28 +48,28 @@ class _Model(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_def
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
-class NamedEntity(_Model, frozen=True):
+class NamedEntity(Model, frozen=True):
     """A reference to an organization or user: `id` and `name`."""
 
     id: str | None = None
     name: str | None = None
 
 
-class ClonedUser(_Model, frozen=True):
+class ClonedUser(Model, frozen=True):
     """The trustee user of whom the token's user is a clone: `id` and home `organization`."""
 
     id: str | None = None
     organization: NamedEntity | None = None
 
 
-class RoleDivision(_Model, frozen=True):
+class RoleDivision(Model, frozen=True):
     """A role of a client-credentials client and the division in which it holds."""
 
     role_id: str | None = None
     division_id: str | None = None
 
 
-class OAuthClient(_Model, frozen=True):
+class OAuthClient(Model, frozen=True):
     """The OAuth client that a token was issued to (OrgOAuthClient).
 
     Attributes:
@@ -101,7 +101,7 @@ class OAuthClient(_Model, frozen=True):
     organization: NamedEntity | None = None
 
 
-class TokenInfo(_Model, frozen=True):
+class TokenInfo(Model, frozen=True):
     """What Genesys Cloud says of an access token. Shows itself as a table when it is a cell's last line.
 
     Attributes:
@@ -137,7 +137,7 @@ class TokenInfo(_Model, frozen=True):
         return f"<table>{rows}</table>"
 
 
-class GroupBundle(_Model, frozen=True):
+class GroupBundle(Model, frozen=True):
     """An idle timeout of its own for some groups: `priority` 1 to 5, `timeout_seconds`, `groups` (ids)."""
 
     priority: int | None = None
@@ -146,7 +146,7 @@ class GroupBundle(_Model, frozen=True):
     inactivity_timeout_unit: str | None = None
 
 
-class IdleTokenTimeout(_Model, frozen=True):
+class IdleTokenTimeout(Model, frozen=True):
     """The organization's idle token timeout.
 
     Attributes:
@@ -170,7 +170,7 @@ class IdleTokenTimeout(_Model, frozen=True):
     raw: dict[str, Any] = msgspec.field(default_factory=dict, name="")
 
 
-class User(_Model, frozen=True):
+class User(Model, frozen=True):
     """A user of the directory: `id`, `name`, `email`, `state` (`active`, `inactive`, `deleted`), and `raw`."""
 
     id: str | None = None

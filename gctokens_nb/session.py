@@ -10,7 +10,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -77,22 +77,39 @@ class Wait(msgspec.Struct, frozen=True):
 
 
 OnWait = Callable[[Wait], None]
-_watcher: contextvars.ContextVar[tuple[OnWait | None, threading.Event | None]] = contextvars.ContextVar(
-    "gctokens_nb_watcher", default=(None, None)
-)
+OnAnswer = Callable[[requests.Response], None]
+
+
+class _Watcher(NamedTuple):
+    """Who is told of the calls made in a context, and what ends them."""
+
+    on_wait: OnWait | None = None
+    cancel: threading.Event | None = None
+    on_answer: OnAnswer | None = None
+
+
+_NOBODY = _Watcher()
+_watcher: contextvars.ContextVar[_Watcher] = contextvars.ContextVar("gctokens_nb_watcher", default=_NOBODY)
 
 
 @contextlib.contextmanager
-def watch_waits(on_wait: OnWait | None = None, *, cancel: threading.Event | None = None) -> Iterator[None]:
+def watch_waits(
+    on_wait: OnWait | None = None,
+    *,
+    cancel: threading.Event | None = None,
+    on_answer: OnAnswer | None = None,
+) -> Iterator[None]:
     """Be told of each wait of the calls made inside, and be able to end it.
 
     Args:
         on_wait:
             Called with each `Wait` before it begins, in the thread that makes the call.
         cancel:
-            Once set, a wait ends at once and its call raises `CancelledError`; no further attempt is made.
+            Once set, a wait ends at once and its call raises `CancelledError`; nothing more is sent.
+        on_answer:
+            Called with each `requests.Response`, of any status: its headers hold the correlation id.
     """
-    token = _watcher.set((on_wait, cancel))
+    token = _watcher.set(_Watcher(on_wait, cancel, on_answer))
     try:
         yield
     finally:
@@ -101,7 +118,7 @@ def watch_waits(on_wait: OnWait | None = None, *, cancel: threading.Event | None
 
 def cancellation() -> threading.Event | None:
     """Return the `cancel` of the innermost `watch_waits()` around the caller, or None."""
-    return _watcher.get()[1]
+    return _watcher.get().cancel
 
 
 class Session(requests.Session):
@@ -237,7 +254,13 @@ class Session(requests.Session):
         most = attempts or (self.retry.attempts if repeatable else 1)
         ours = _origin(url) == self._api_origin
         attempt, renewed = 0, False
+        watcher = _watcher.get()
         while True:
+            if watcher.cancel is not None and watcher.cancel.is_set():
+                raise CancelledError(
+                    f"{method} {urlsplit(url).path} was cancelled before it was sent.",
+                    "Repeat it when you are ready.",
+                )
             attempt += 1
             token = self._sign(request, renew=renew) if ours else None
             started = time.monotonic()
@@ -251,6 +274,8 @@ class Session(requests.Session):
                 reason = "the connection was dropped"
             else:
                 _log(method, url, response, started)
+                if watcher.on_answer is not None:
+                    watcher.on_answer(response)
                 status = response.status_code
                 if status < 400:
                     return response
@@ -291,12 +316,12 @@ class Session(requests.Session):
         return random.uniform(0, self.retry.backoff_seconds * 2 ** (attempt - 1))  # noqa: S311
 
     def _wait(self, wait: Wait, failure: GCTokensError) -> None:
-        on_wait, cancel = _watcher.get()
+        watcher = _watcher.get()
         logger.warning("%s", wait)
-        for told in (self.on_wait, on_wait):
+        for told in (self.on_wait, watcher.on_wait):
             if told is not None:
                 told(wait)
-        if (cancel or threading.Event()).wait(wait.seconds):
+        if (watcher.cancel or threading.Event()).wait(wait.seconds):
             raise CancelledError(
                 f"{wait.method} {wait.path} was cancelled after {wait.attempt} attempt(s). The last one failed: {failure}",
                 "Repeat it when you are ready.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import msgspec
 import requests
 
-from gctokens_nb.directory import DirectoryApi
+from gctokens_nb.directory import USER_ID, DirectoryApi
 from gctokens_nb.errors import (
     ConfigurationError,
     GCTokensError,
@@ -34,7 +33,6 @@ from gctokens_nb.session import Session, invalid_answer
 __all__ = ["TokensApi"]
 
 TOKENS = "/api/v2/tokens"
-_USER_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _LONGEST_SHOWN = 24  # anything longer may be a secret that landed in the wrong argument
 
 
@@ -177,7 +175,7 @@ class TokensApi:
 def check_user_id(user_id: object) -> str:
     """Return `user_id` in lower case if it is a UUID; raise `InvalidUserIdError` otherwise. Sends nothing."""
     text = str(user_id).lower() if isinstance(user_id, (str, uuid.UUID)) else ""
-    if _USER_ID.fullmatch(text):
+    if USER_ID.fullmatch(text):
         return text
     if isinstance(user_id, str) and len(user_id) <= _LONGEST_SHOWN:
         shown = repr(user_id)
