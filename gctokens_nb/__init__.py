@@ -23,7 +23,8 @@ from gctokens_nb.connection import (
 )
 from gctokens_nb.errors import ApiError, GCTokensError, LoginError
 from gctokens_nb.models import IdleTokenTimeout, TokenInfo, User
-from gctokens_nb.session import RetryPolicy, Wait, watch_waits
+from gctokens_nb.session import RetryPolicy
+from gctokens_nb.waits import Cancel, Wait, watch_waits
 
 if TYPE_CHECKING:
     from gctokens_nb import frames, panels
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "ApiError",
+    "Cancel",
     "Connection",
     "GCTokensError",
     "IdleTokenTimeout",

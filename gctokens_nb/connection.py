@@ -13,9 +13,10 @@ from gctokens_nb.errors import SignedOutError
 from gctokens_nb.oauth import AccessToken, TokenKeeper
 from gctokens_nb.redaction import Secret
 from gctokens_nb.regions import Region
-from gctokens_nb.session import DEFAULT_RETRY, OnWait, RetryPolicy, Session
+from gctokens_nb.session import DEFAULT_RETRY, RetryPolicy, Session
 from gctokens_nb.tokens import TokensApi
 from gctokens_nb.transport import CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS
+from gctokens_nb.waits import OnWait
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -37,6 +37,7 @@ from gctokens_nb.transport import (
     configure,
     transport_error,
 )
+from gctokens_nb.waits import under_way
 
 __all__ = [
     "AccessToken",
@@ -400,14 +401,14 @@ def _request_token(
     with requests.Session() as http:
         configure(http, url)
         try:
-            # No redirects: a 307 would carry the secrets to another host.
-            answer = http.post(
-                url,
-                data=data,
-                headers=headers,
-                timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS),
-                allow_redirects=False,
-            )
+            with under_way():  # no redirects: a 307 would carry the secrets to another host
+                answer = http.post(
+                    url,
+                    data=data,
+                    headers=headers,
+                    timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS),
+                    allow_redirects=False,
+                )
         except requests.RequestException as error:
             raise transport_error(error, method="POST", url=url) from None
     return _read_token(answer, form["grant_type"], region, client_id, (client_secret, *hide))

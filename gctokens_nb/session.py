@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import contextvars
 import functools
 import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -34,8 +32,9 @@ from gctokens_nb.transport import (
     configure,
     transport_error,
 )
+from gctokens_nb.waits import OnWait, Wait, under_way, watcher
 
-__all__ = ["RetryPolicy", "Session", "Wait", "watch_waits"]
+__all__ = ["RetryPolicy", "Session"]
 
 logger = logging.getLogger("gctokens_nb")
 _RETRIED_METHODS = {"GET", "HEAD", "PUT", "DELETE", "OPTIONS"}  # idempotent by RFC 9110
@@ -61,64 +60,6 @@ class RetryPolicy(msgspec.Struct, frozen=True):
 
 
 DEFAULT_RETRY = RetryPolicy()
-
-
-class Wait(msgspec.Struct, frozen=True):
-    """One wait before the next attempt: `seconds`, the `reason` in words, `method`, `path`, `attempt` that failed."""
-
-    seconds: float
-    reason: str
-    method: str
-    path: str
-    attempt: int
-
-    def __str__(self) -> str:
-        return f"waiting {self.seconds:.1f} s ({self.reason}), then {self.method} {self.path} again"
-
-
-OnWait = Callable[[Wait], None]
-OnAnswer = Callable[[requests.Response], None]
-
-
-class _Watcher(NamedTuple):
-    """Who is told of the calls made in a context, and what ends them."""
-
-    on_wait: OnWait | None = None
-    cancel: threading.Event | None = None
-    on_answer: OnAnswer | None = None
-
-
-_NOBODY = _Watcher()
-_watcher: contextvars.ContextVar[_Watcher] = contextvars.ContextVar("gctokens_nb_watcher", default=_NOBODY)
-
-
-@contextlib.contextmanager
-def watch_waits(
-    on_wait: OnWait | None = None,
-    *,
-    cancel: threading.Event | None = None,
-    on_answer: OnAnswer | None = None,
-) -> Iterator[None]:
-    """Be told of each wait of the calls made inside, and be able to end it.
-
-    Args:
-        on_wait:
-            Called with each `Wait` before it begins, in the thread that makes the call.
-        cancel:
-            Once set, a wait ends at once and its call raises `CancelledError`; nothing more is sent.
-        on_answer:
-            Called with each `requests.Response`, of any status: its headers hold the correlation id.
-    """
-    token = _watcher.set(_Watcher(on_wait, cancel, on_answer))
-    try:
-        yield
-    finally:
-        _watcher.reset(token)
-
-
-def cancellation() -> threading.Event | None:
-    """Return the `cancel` of the innermost `watch_waits()` around the caller, or None."""
-    return _watcher.get().cancel
 
 
 class Session(requests.Session):
@@ -254,9 +195,9 @@ class Session(requests.Session):
         most = attempts or (self.retry.attempts if repeatable else 1)
         ours = _origin(url) == self._api_origin
         attempt, renewed = 0, False
-        watcher = _watcher.get()
+        watching = watcher()
         while True:
-            if watcher.cancel is not None and watcher.cancel.is_set():
+            if watching.cancel is not None and watching.cancel.is_set():
                 raise CancelledError(
                     f"{method} {urlsplit(url).path} was cancelled before it was sent.",
                     "Repeat it when you are ready.",
@@ -265,17 +206,18 @@ class Session(requests.Session):
             token = self._sign(request, renew=renew) if ours else None
             started = time.monotonic()
             try:
-                response = transmit()
-                if not stream:
-                    _read_body(response)
+                with under_way():
+                    response = transmit()
+                    if not stream:
+                        _read_body(response)
             except requests.RequestException as raised:
                 failure: GCTokensError = transport_error(raised, method=method, url=url, attempts=attempt)
                 seconds = self._pause(attempt, most) if isinstance(failure, ConnectionDroppedError) else None
                 reason = "the connection was dropped"
             else:
                 _log(method, url, response, started)
-                if watcher.on_answer is not None:
-                    watcher.on_answer(response)
+                if watching.on_answer is not None:
+                    watching.on_answer(response)
                 status = response.status_code
                 if status < 400:
                     return response
@@ -316,12 +258,12 @@ class Session(requests.Session):
         return random.uniform(0, self.retry.backoff_seconds * 2 ** (attempt - 1))  # noqa: S311
 
     def _wait(self, wait: Wait, failure: GCTokensError) -> None:
-        watcher = _watcher.get()
+        watching = watcher()
         logger.warning("%s", wait)
-        for told in (self.on_wait, watcher.on_wait):
+        for told in (self.on_wait, watching.on_wait):
             if told is not None:
                 told(wait)
-        if (watcher.cancel or threading.Event()).wait(wait.seconds):
+        if (watching.cancel or threading.Event()).wait(wait.seconds):
             raise CancelledError(
                 f"{wait.method} {wait.path} was cancelled after {wait.attempt} attempt(s). The last one failed: {failure}",
                 "Repeat it when you are ready.",

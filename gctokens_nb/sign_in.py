@@ -19,7 +19,7 @@ from gctokens_nb.errors import CancelledError, ConfigurationError, LoginError
 from gctokens_nb.oauth import AccessToken, AuthorizationRequest, TokenKeeper
 from gctokens_nb.redaction import Secret
 from gctokens_nb.regions import Region, is_loopback_url, resolve
-from gctokens_nb.session import cancellation
+from gctokens_nb.waits import cancellation
 
 __all__ = ["SignIn", "authenticate_with_saml2_bearer", "begin_sign_in", "sign_in_with_browser"]
 

@@ -6,10 +6,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+import urllib3.connection
 import urllib3.exceptions
 from requests.adapters import HTTPAdapter
 
 from gctokens_nb.errors import (
+    CancelledError,
     CertificateError,
     ConnectionDroppedError,
     HostUnreachableError,
@@ -17,10 +19,29 @@ from gctokens_nb.errors import (
     TransportError,
 )
 from gctokens_nb.regions import is_loopback_url
+from gctokens_nb.waits import Cancel, cancellation
 
 CONNECT_TIMEOUT_SECONDS = 10.0
 READ_TIMEOUT_SECONDS = 30.0
 POOL_SIZE = 64  # connections kept per host: as many workers may share one session
+
+
+class _Cancellable:
+    """A connection that can be broken off by the `Cancel` of `watch_waits` while it waits for an answer."""
+
+    def getresponse(self) -> Any:
+        cancel = cancellation()
+        if isinstance(cancel, Cancel):
+            cancel.attend(self.sock)  # type: ignore[attr-defined]
+        return super().getresponse()  # type: ignore[misc]
+
+
+class _HTTPConnection(_Cancellable, urllib3.connection.HTTPConnection):
+    pass
+
+
+class _HTTPSConnection(_Cancellable, urllib3.connection.HTTPSConnection):
+    pass
 
 
 class _Adapter(HTTPAdapter):
@@ -36,6 +57,7 @@ class _Adapter(HTTPAdapter):
         known, pool = self._last
         if known != wanted:
             pool = super().get_connection_with_tls_context(request, verify, proxies, cert)
+            pool.ConnectionCls = _HTTPSConnection if pool.scheme == "https" else _HTTPConnection
             self._last = wanted, pool
         return pool
 
@@ -60,9 +82,15 @@ def configure(session: requests.Session, url: str) -> None:
 
 def transport_error(
     error: requests.RequestException, *, method: str, url: str, attempts: int = 1
-) -> TransportError:
+) -> TransportError | CancelledError:
     """Turn what requests raised into the error of ours that says it."""
     parts = urlsplit(url)
+    cancel = cancellation()
+    if isinstance(cancel, Cancel) and cancel.is_set():
+        return CancelledError(
+            f"{method} {parts.path} was cancelled while it was under way: whether it took effect is unknown.",
+            "Look again before you repeat it.",
+        )
     host, where = parts.hostname or url, f"{method} {parts.path}"
     facts = {"method": method, "url": url.split("?", maxsplit=1)[0], "attempts": attempts}
     sent = f" It was sent {attempts} times." if attempts > 1 else ""

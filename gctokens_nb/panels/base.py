@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import ipywidgets
+import requests
 
-from gctokens_nb.errors import GCTokensError
+from gctokens_nb.errors import CORRELATION_ID_HEADER, CancelledError, GCTokensError
 from gctokens_nb.panels.elements import CodeBox, Countdown, StatusLine
-from gctokens_nb.session import Wait, watch_waits
+from gctokens_nb.waits import Cancel, Wait, watch_waits
 
 __all__ = ["Panel"]
 
@@ -29,9 +30,15 @@ _CANCEL_GRACE_SECONDS = 0.2  # how long a cancelled wait may take to end before 
 class _Job:
     """One call under way."""
 
-    def __init__(self) -> None:
-        self.cancelled = threading.Event()
+    def __init__(self, failed: Callable[[GCTokensError], None] | None) -> None:
+        self.cancelled = Cancel()
         self.over = threading.Event()
+        self.failed = failed
+        self.correlation_ids: dict[str, str] = {}
+
+    def note_answer(self, response: requests.Response) -> None:
+        """Keep the correlation id by method, and nothing else: the request holds the token."""
+        self.correlation_ids[response.request.method or ""] = response.headers.get(CORRELATION_ID_HEADER, "")
 
 
 class Panel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
@@ -40,20 +47,18 @@ class Panel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     A subclass fills `body` and `actions`, makes its buttons with `button()`, runs calls with `work()`, and keeps the
     code that does the same with `set_code()`.
 
-    Parameters
-    ----------
-    title:
-        The heading.
+    Args:
+        title:
+            The heading.
 
     Attributes:
-    ----------
-    body: ipywidgets.VBox
-        What the panel shows and asks.
-    actions: ipywidgets.HBox
-        Its buttons; Cancel appears after them while a call is under way.
-    status: StatusLine
-        What is going on, as plain text; `say()` sets it.
-    cancel_button: ipywidgets.Button
+        body: ipywidgets.VBox
+            What the panel shows and asks.
+        actions: ipywidgets.HBox
+            Its buttons; Cancel appears after them while a call is under way.
+        status: StatusLine
+            What is going on, as plain text; `say()` sets it.
+        cancel_button: ipywidgets.Button
 
     """
 
@@ -108,14 +113,13 @@ class Panel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     ) -> Any:
         """Make a button that cannot be clicked while a call is under way.
 
-        Parameters
-        ----------
-        description, tooltip:
-            Its text, and what it does in a few words.
-        on_click:
-            Called in the main thread; what it raises is shown in the panel.
-        style:
-            One of ipywidgets' `primary`, `success`, `info`, `warning`, `danger`, or empty.
+        Args:
+            description, tooltip:
+                Its text, and what it does in a few words.
+            on_click:
+                Called in the main thread; what it raises is shown in the panel.
+            style:
+                One of ipywidgets' `primary`, `success`, `info`, `warning`, `danger`, or empty.
 
         """
         made = ipywidgets.Button(
@@ -148,22 +152,21 @@ class Panel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     ) -> None:
         """Run `call` in a thread of its own; buttons are off meanwhile, and Cancel appears. While busy, do nothing.
 
-        Parameters
-        ----------
-        doing:
-            What goes on, for the status line: "Asking Genesys Cloud".
-        call:
-            The public call. Waits of its requests are shown, and end when cancelled.
-        done:
-            Called with its result, in that thread, once the buttons work again. It may start the next `work()`.
-        failed:
-            Called instead with the error, after the panel has shown it in words.
+        Args:
+            doing:
+                What goes on, for the status line: "Asking Genesys Cloud".
+            call:
+                The public call. Waits of its requests are shown, and end when cancelled.
+            done:
+                Called with its result, in that thread, once the buttons work again. It may start the next `work()`.
+            failed:
+                Called instead with the error, after the panel has shown it in words.
 
         """
         with self._lock:
             if self._job is not None or self._closed:
                 return
-            job = self._job = self._last_job = _Job()
+            job = self._job = self._last_job = _Job(failed)
             self._enabled_again = [button for button in self._buttons if not button.disabled]
             for button in self._enabled_again:
                 button.disabled = True
@@ -173,30 +176,28 @@ class Panel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
         threading.Thread(
             target=self._run,
-            args=(job, doing, call, done, failed),
+            args=(job, doing, call, done),
             name=f"gctokens-{type(self).__name__}",
             daemon=True,
         ).start()
 
-    def _run(
-        self,
-        job: _Job,
-        doing: str,
-        call: Callable[[], T],
-        done: Callable[[T], None],
-        failed: Callable[[GCTokensError], None] | None,
-    ) -> None:
+    def _run(self, job: _Job, doing: str, call: Callable[[], T], done: Callable[[T], None]) -> None:
         outcome: Callable[[], None]
         try:
             try:
-                with watch_waits(functools.partial(self._show_wait, job, doing), cancel=job.cancelled):
+                with watch_waits(
+                    functools.partial(self._show_wait, job, doing),
+                    cancel=job.cancelled,
+                    on_answer=job.note_answer,
+                ):
                     outcome = functools.partial(done, call())
             except GCTokensError as error:
-                outcome = functools.partial(self._fail, error, failed)
+                outcome = functools.partial(self._fail, error, job)
             except Exception as error:  # noqa: BLE001 - shown as what it is, a bug
                 outcome = functools.partial(self._show_bug, error)
             if self._free(job):
                 self._guarded(outcome)
+                self._guarded(self.when_free)
         finally:
             job.over.set()
 
@@ -206,10 +207,10 @@ class Panel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
                 self.say(f"{doing}: waiting {wait.seconds:.0f} s ({wait.reason}), then trying again.", "busy")
                 self._waiting.ends_at = time.time() + wait.seconds
 
-    def _fail(self, error: GCTokensError, failed: Callable[[GCTokensError], None] | None) -> None:
+    def _fail(self, error: GCTokensError, job: _Job) -> None:
         self.show_error(error)
-        if failed is not None:
-            failed(error)
+        if job.failed is not None:
+            job.failed(error)
 
     def cancel(self) -> None:
         """End the call under way: a wait at once. A request already sent is left to itself, and the panel says so."""
@@ -220,11 +221,14 @@ class Panel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         if job.over.wait(_CANCEL_GRACE_SECONDS):
             return
         if self._free(job):
-            self.say(
-                "Cancelled, but a request was already sent: whether it took effect is unknown.\n"
-                "No further one will be sent. Look again before you repeat it.",
-                "error",
+            self._fail(
+                CancelledError(
+                    "Cancelled, but a request was already sent: whether it took effect is unknown.",
+                    "No further one will be sent. Look again before you repeat it.",
+                ),
+                job,
             )
+            self.when_free()
             job.over.set()
 
     def wait(self, timeout_seconds: float = 30) -> None:
@@ -251,6 +255,13 @@ class Panel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             job.over.set()
         _close_children(self)
         super().close()
+
+    def correlation_id(self, method: str) -> str:
+        """Return the correlation id of the last answer to `method` in the last call; empty where there was none."""
+        return self._last_job.correlation_ids.get(method, "") if self._last_job else ""
+
+    def when_free(self) -> None:
+        """Do what had to wait for the end of a call, in a subclass that has such a thing."""
 
     def show_error(self, error: GCTokensError) -> None:
         """Say in the status line what happened and what to do next; an API error names its correlation id."""
