@@ -10,10 +10,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gctokens_nb.panels.base import Panel
+    from gctokens_nb.panels.revoke import RevokePanel
+    from gctokens_nb.panels.token_info import TokenInfoPanel
 
-__all__ = ["Panel"]
+__all__ = ["Panel", "RevokePanel", "TokenInfoPanel"]
 
-_MODULES = {"Panel": "base"}  # public name -> module of this folder
+_MODULES = {  # public name -> module of this folder
+    "Panel": "base",
+    "RevokePanel": "revoke",
+    "TokenInfoPanel": "token_info",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -58,8 +58,9 @@ class Panel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             Its buttons; Cancel appears after them while a call is under way.
         status: StatusLine
             What is going on, as plain text; `say()` sets it.
+        results: ipywidgets.VBox
+            What came of it, below the status line.
         cancel_button: ipywidgets.Button
-
     """
 
     def __init__(self, title: str) -> None:
@@ -72,6 +73,7 @@ class Panel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.body = ipywidgets.VBox()
         self.actions = ipywidgets.HBox(layout={"flex_flow": "row wrap"})
         self.status = StatusLine()
+        self.results = ipywidgets.VBox()
         self.cancel_button = ipywidgets.Button(
             description="Cancel", tooltip="Stop waiting for this call", layout={"display": "none"}
         )
@@ -85,6 +87,7 @@ class Panel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
                 ipywidgets.HBox([self.actions, self.cancel_button], layout={"flex_flow": "row wrap"}),
                 self.status,
                 self._waiting,
+                self.results,
                 self._code,
             ],
             layout={
@@ -120,7 +123,6 @@ class Panel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
                 Called in the main thread; what it raises is shown in the panel.
             style:
                 One of ipywidgets' `primary`, `success`, `info`, `warning`, `danger`, or empty.
-
         """
         made = ipywidgets.Button(
             description=description,
@@ -161,7 +163,6 @@ class Panel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
                 Called with its result, in that thread, once the buttons work again. It may start the next `work()`.
             failed:
                 Called instead with the error, after the panel has shown it in words.
-
         """
         with self._lock:
             if self._job is not None or self._closed:

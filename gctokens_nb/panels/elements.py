@@ -24,11 +24,10 @@ class StatusLine(_Element):
     """A line of plain text that screen readers announce when it changes (`role=status`, `aria-live=polite`).
 
     Attributes:
-    ----------
-    text: str
-        What to say; line breaks are kept.
-    kind: str
-        `info`, `busy`, `ok` or `error`: sets the colour and, as colour alone is no message, a sign before the text.
+        text: str
+            What to say; line breaks are kept.
+        kind: str
+            `info`, `busy`, `ok` or `error`: sets the colour and, as colour alone is no message, a sign before the text.
 
     """
 
@@ -72,13 +71,12 @@ class Countdown(_Element):
     """Time left until a moment, counted down in the page: it asks nobody, and goes on while the kernel is busy.
 
     Attributes:
-    ----------
-    ends_at: float
-        The moment, in seconds since 1970; 0 shows nothing.
-    before: str
-        Text before the time left.
-    over: str
-        Shown instead once the moment has come.
+        ends_at: float
+            The moment, in seconds since 1970; 0 shows nothing.
+        before: str
+            Text before the time left.
+        over: str
+            Shown instead once the moment has come.
 
     """
 
@@ -120,9 +118,8 @@ class CodeBox(_Element):
     """Lines of Python behind a *Copy as code* heading, with a button that copies them.
 
     Attributes:
-    ----------
-    code: str
-        The lines. Never a secret.
+        code: str
+            The lines. Never a secret.
 
     """
 

@@ -1,0 +1,335 @@
+"""Revoke a token in two steps: choose, then confirm."""
+
+from __future__ import annotations
+
+import base64
+from datetime import UTC, datetime
+from html import escape
+from typing import Any
+
+import ipywidgets
+import pandas as pd
+
+from gctokens_nb.connection import Connection
+from gctokens_nb.errors import (
+    ApiError,
+    CertificateError,
+    ConfigurationError,
+    GCTokensError,
+    HostUnreachableError,
+    LoginError,
+    RevocationNotProvenError,
+)
+from gctokens_nb.models import User
+from gctokens_nb.panels.connected import ConnectedPanel
+from gctokens_nb.panels.tables import frame_html
+
+__all__ = ["RevokePanel"]
+
+PERMISSION = "oauth:token:delete"
+_USER, _OWN = "a user's tokens", "my own token"
+_OWN_TOKEN = User()  # stands for the own token where a user is meant otherwise
+_HISTORY_DTYPES = {
+    "at": "datetime64[us, UTC]",
+    "target": "string",
+    "user_id": "string",
+    "name": "string",
+    "email": "string",
+    "outcome": "string",
+    "detail": "string",
+    "correlation_id": "string",
+}
+_MOST_SHOWN = 20
+
+
+class RevokePanel(ConnectedPanel):
+    """Revokes the own token, or all tokens of a user, which logs them out. One click alone revokes nothing.
+
+    Users are found by name, e-mail or id as one types. Whether the token may revoke others' tokens at all is asked
+    when the panel is made.
+
+    Wire: `DELETE /api/v2/tokens/{userId}`, permission `oauth:token:delete`; `DELETE` and `HEAD /api/v2/tokens/me`, no
+    permission. Beside them `POST /api/v2/users/search` (permission `directory:user:view`) or `GET /api/v2/users`,
+    `GET /api/v2/users/me` and `GET /api/v2/authorization/subjects/me`.
+
+    Args:
+        connection:
+            Whose calls revoke.
+
+    Attributes:
+        target: ipywidgets.RadioButtons
+            Whose tokens: a user's, or the own.
+        search_text: ipywidgets.Text
+            Name, e-mail or id.
+        found: ipywidgets.Select
+            The users found; its value is the chosen `User`.
+        revoke_button, confirm_button, keep_button: ipywidgets.Button
+            The first step, and the two answers of the second.
+        history: pandas.DataFrame
+            What was revoked in this panel.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__("Revoke", connection)
+        self._records: list[dict[str, Any]] = []
+        self._own_id: str | None = None
+        self._searched = ""
+        self._may_revoke_others: bool | None = None  # None: not known
+        self._pending: User | None = None  # what the confirmation is about
+
+        self.target = ipywidgets.RadioButtons(
+            options=[_USER, _OWN], description="Revoke", orientation="horizontal", layout={"width": "auto"}
+        )
+        self.search_text = ipywidgets.Text(
+            description="User", placeholder="name, e-mail or id", layout={"width": "min(32em, 100%)"}
+        )
+        self.found = ipywidgets.Select(
+            options=[], description="Found", rows=5, layout={"width": "min(60em, 100%)", "height": "auto"}
+        )
+        self.revoke_button = self.button("Revoke…", self._ask, style="warning", tooltip="Asks first")
+        self.confirm_button = self.button("Yes, revoke", self._revoke, style="danger")
+        self.keep_button = self.button("No, change nothing", self._keep)
+        self._permission = ipywidgets.HTML()
+        self._user_box = ipywidgets.VBox([self.search_text, self.found, self._permission])
+        self._question = ipywidgets.HTML()
+        self._confirmation = ipywidgets.VBox(
+            [self._question, ipywidgets.HBox([self.keep_button, self.confirm_button])],
+            layout={
+                "display": "none",
+                "border": "2px solid var(--jp-warn-color1, #f57c00)",
+                "padding": "4px 10px",
+                "margin": "4px 0",
+            },
+        )
+        self._history = ipywidgets.HTML()
+        self.body.children = [self.target, self._user_box, self.revoke_button, self._confirmation]
+        self.results.children = [self._history]
+        self.target.observe(lambda _: self._choice_changed(), "value")
+        self.search_text.observe(lambda _: self.when_free(), "value")
+        self.found.observe(lambda _: self._choice_changed(), "value")
+        self._choice_changed()
+        self.work("Looking up what this token may do", self._look_up, self._looked_up)
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """What was revoked in this panel, a row each, the oldest first.
+
+        Columns: `at` (UTC), `target` (`user` or `own token`), `user_id`, `name`, `email`, `outcome` (`revoked`,
+        `revoked, not proven`, `refused`, `not sent` or `unknown`), `detail`, `correlation_id`.
+        """
+        columns = {
+            name: pd.Series([record.get(name) for record in self._records], dtype=dtype)
+            for name, dtype in _HISTORY_DTYPES.items()
+        }
+        return pd.DataFrame(columns)
+
+    def choose(self, user_id_or_email: str) -> None:
+        """Choose a user as if typed, and wait until it is found; one that is not found, or not alone, is not chosen."""
+        self.target.value = _USER
+        self.search_text.value = user_id_or_email
+        self.wait()
+
+    # What the token may do
+
+    def _look_up(self) -> tuple[str | None, bool | None]:
+        directory = self.connection.directory
+        try:
+            allowed: bool | None = directory.has_permission(PERMISSION)
+        except ApiError:
+            allowed = None  # told by the server after the click, then
+        return directory.own_id(), allowed
+
+    def _looked_up(self, known: tuple[str | None, bool | None]) -> None:
+        self._own_id, self._may_revoke_others = known
+        self._permission.value = (
+            f"<strong>⚠ This token does not have the permission {PERMISSION}</strong>: Genesys Cloud will refuse to "
+            "revoke a user's tokens. Ask an administrator for a role with it, then sign in again."
+            if self._may_revoke_others is False
+            else ""
+        )
+
+    # Finding
+
+    def when_free(self) -> None:
+        """Search for what is typed now, if that is not what was searched for."""
+        text = self.search_text.value.strip()
+        if text == self._searched or self.busy:
+            return
+        self._searched = text
+        self.found.options = []
+        if text:
+            self.work(
+                "Searching",
+                lambda: self.connection.directory.search(text, limit=_MOST_SHOWN),
+                self._show_found,
+            )
+        else:
+            self.say("Type a name, an e-mail address or an id.")
+
+    def _show_found(self, users: list[User]) -> None:
+        self.found.options = [(_label(user), user) for user in users]
+        self.found.value = users[0] if len(users) == 1 else None
+        if not users:
+            self.say(
+                f"Nobody here has a name, an e-mail address or an id that begins with {self._searched!r}.",
+                "error",
+            )
+        elif len(users) == 1:
+            self.say("One user found.", "ok")
+        else:
+            more = f", the first {_MOST_SHOWN} shown: type more" if len(users) == _MOST_SHOWN else ""
+            self.say(f"{len(users)} users found{more}. Choose one.", "ok")
+
+    def _choice_changed(self) -> None:
+        self._close_confirmation()
+        own = self.target.value == _OWN
+        self._user_box.layout.display = "none" if own else ""
+        user: User | None = self.found.value
+        if own:
+            self.set_code(
+                "gc.tokens.delete_tokens_me(verify=True)  # then asks with HEAD whether the token is dead"
+            )
+        elif user is not None:
+            allow = ", allow_self=True" if self._is_self(user) else ""
+            self.set_code(f"gc.tokens.delete_token({user.id!r}{allow})  # {user.name!r} {user.email!r}")
+        else:
+            self.set_code(
+                f"gc.directory.search({self._searched!r})  # each has an id for gc.tokens.delete_token(id)"
+            )
+
+    def _is_self(self, user: User) -> bool:
+        return bool(user.id) and (user.id or "").lower() == self._own_id
+
+    # Revoking
+
+    def _ask(self) -> None:
+        own = self.target.value == _OWN
+        user: User | None = _OWN_TOKEN if own else self.found.value
+        if user is None:
+            self.say("Choose a user first: type a name, an e-mail address or an id.", "error")
+            return
+        self._pending = user
+        self._question.value = _own_question(self.connection) if own else self._user_question(user)
+        self._confirmation.layout.display = ""
+        self.keep_button.focus()
+        self.say("Nothing is revoked yet. Confirm above, or change nothing.")
+
+    def _user_question(self, user: User) -> str:
+        name, email, user_id = (escape(part or "(none)") for part in (user.name, user.email, user.id))
+        lines = [
+            f"<strong>Revoke all tokens of {name}?</strong>",
+            f"E-mail {email}<br>Id {user_id}" + (f"<br>State {escape(user.state)}" if user.state else ""),
+            "All their tokens go, of every application: they are logged out at once.",
+            "Behind single sign-on, a browser may log them in again by itself.",
+            f"It needs the permission {PERMISSION}"
+            + (
+                ", <strong>which this token does not have</strong>."
+                if self._may_revoke_others is False
+                else "."
+            ),
+        ]
+        if self._is_self(user):
+            lines.append("<strong>This is the user you are signed in as: your own token goes too.</strong>")
+        return "".join(f'<p style="margin: 4px 0; line-height: 1.4">{line}</p>' for line in lines)
+
+    def _keep(self) -> None:
+        self._close_confirmation()
+        self.say("Nothing was revoked.")
+        self.revoke_button.focus()
+
+    def _close_confirmation(self) -> None:
+        self._pending = None
+        self._confirmation.layout.display = "none"
+
+    def _revoke(self) -> None:
+        user = self._pending
+        if user is None or self.busy:  # a second click
+            return
+        self._close_confirmation()
+        tokens, allow_self = self.connection.tokens, self._is_self(user)
+        if user is _OWN_TOKEN:
+            self.work(
+                "Revoking this connection's token",
+                lambda: tokens.delete_tokens_me(verify=True),
+                lambda _: self._revoked(user),
+                failed=lambda error: self._not_revoked(user, error),
+            )
+        else:
+            user_id = user.id or ""  # an empty one is refused before anything is sent
+            self.work(
+                f"Revoking all tokens of {user.name or user_id}",
+                lambda: tokens.delete_token(user_id, allow_self=allow_self),
+                lambda _: self._revoked(user),
+                failed=lambda error: self._not_revoked(user, error),
+            )
+
+    def _revoked(self, user: User) -> None:
+        own = user is _OWN_TOKEN
+        correlation_id = self.correlation_id("DELETE")
+        what = (
+            "This connection's token is revoked"
+            if own
+            else f"All tokens of {user.name or user.id} are revoked"
+        )
+        proof = ": HEAD was answered with 401, so it is dead" if own else ""
+        quote = f" Correlation id {correlation_id}." if correlation_id else ""
+        record = self._record(user, "revoked", "proven dead by HEAD" if own else "", correlation_id)
+        self.say(f"{what}{proof}. {record['at']:%H:%M:%S} UTC.{quote}", "ok")
+
+    def _not_revoked(self, user: User, error: GCTokensError) -> None:
+        correlation_id = getattr(error, "correlation_id", "") or self.correlation_id("DELETE")
+        self._record(user, _outcome(error), error.what, correlation_id)
+
+    def _record(self, user: User, outcome: str, detail: str, correlation_id: str) -> dict[str, Any]:
+        record = {
+            "at": datetime.now(UTC),
+            "target": "own token" if user is _OWN_TOKEN else "user",
+            "user_id": user.id,
+            "name": user.name,
+            "email": user.email,
+            "outcome": outcome,
+            "detail": detail,
+            "correlation_id": correlation_id,
+        }
+        self._records.append(record)
+        self._history.value = _history_html(self.history)
+        return record
+
+
+def _outcome(error: GCTokensError) -> str:
+    if isinstance(error, RevocationNotProvenError):
+        return "revoked, not proven"
+    if isinstance(error, ApiError) and error.status < 500:
+        return "refused"
+    if isinstance(error, (ConfigurationError, HostUnreachableError, CertificateError, LoginError)):
+        return "not sent"
+    return "unknown"
+
+
+def _own_question(connection: Connection) -> str:
+    token = connection.access_token
+    return (
+        '<p style="margin: 4px 0"><strong>Revoke the token of this connection?</strong></p>'
+        f'<p style="margin: 4px 0; line-height: 1.4">It was got by {escape(token.grant)} '
+        f"(fingerprint {token.fingerprint}). Every further call with it fails, in every notebook that uses it; sign in "
+        "again to go on. It needs no permission. Afterwards HEAD proves that it is dead.</p>"
+    )
+
+
+def _label(user: User) -> str:
+    state = "" if user.state in {None, "active"} else f" · {user.state}"
+    return f"{user.name or '(no name)'} · {user.email or '(no e-mail)'} · {user.id}{state}"
+
+
+def _history_html(history: pd.DataFrame) -> str:
+    shown = history.assign(at=history["at"].dt.strftime("%Y-%m-%d %H:%M:%S UTC"))
+    link = base64.b64encode(_csv(shown).encode()).decode()
+    return (
+        f"<strong>Done in this panel</strong>{frame_html(shown.iloc[::-1])}"
+        f'<a download="revocations.csv" href="data:text/csv;charset=utf-8;base64,{link}">Download as CSV</a>'
+    )
+
+
+def _csv(history: pd.DataFrame) -> str:
+    """A spreadsheet takes a text that begins with one of these for a formula: an apostrophe keeps it a text."""
+    return history.replace(r"^(?=[=+\-@\t\r])", "'", regex=True).to_csv(index=False)
