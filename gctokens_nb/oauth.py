@@ -52,7 +52,11 @@ __all__ = [
 
 logger = logging.getLogger("gctokens_nb")
 SAML2_BEARER = "urn:ietf:params:oauth:grant-type:saml2-bearer"
+LONGEST_LIFETIME_SECONDS = 10.0 * 365 * 86400  # anything beyond is no lifetime
 RENEW_BEFORE_SECONDS = 10.0  # a token this close to its end may die on the way
+
+
+_Form = dict[str, str | Secret]
 
 
 class AccessToken(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,10 +131,10 @@ def authorization_code(
     A client without a secret is public: its id goes into the form and no Authorization header is sent.
     Raises `LoginError`, or a `TransportError`.
     """
-    form = {"grant_type": "authorization_code", "code": code.reveal(), "redirect_uri": redirect_uri}
+    form: _Form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri}
     if code_verifier is not None:
-        form["code_verifier"] = code_verifier.reveal()
-    return _request_token(region, form, client_id, client_secret, hide=(code, code_verifier))
+        form["code_verifier"] = code_verifier
+    return _request_token(region, form, client_id, client_secret)
 
 
 def refresh(
@@ -141,8 +145,8 @@ def refresh(
     Where the answer holds no new refresh token, the old one is kept.
     Raises `LoginError`, or a `TransportError`.
     """
-    form = {"grant_type": "refresh_token", "refresh_token": refresh_token.reveal()}
-    token = _request_token(region, form, client_id, client_secret, hide=(refresh_token,))
+    form: _Form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
+    token = _request_token(region, form, client_id, client_secret)
     return token if token.refresh_token else msgspec.structs.replace(token, refresh_token=refresh_token)
 
 
@@ -153,8 +157,8 @@ def saml2_bearer(
 
     Raises `LoginError`, or a `TransportError`.
     """
-    form = {"grant_type": SAML2_BEARER, "orgName": org_name, "assertion": assertion.reveal()}
-    return _request_token(region, form, client_id, client_secret, hide=(assertion,))
+    form: _Form = {"grant_type": SAML2_BEARER, "orgName": org_name, "assertion": assertion}
+    return _request_token(region, form, client_id, client_secret)
 
 
 def pasted(value: str | Secret) -> AccessToken:
@@ -162,14 +166,21 @@ def pasted(value: str | Secret) -> AccessToken:
 
     Raises `CredentialsError` where it cannot be a token; the message never repeats it.
     """
-    text = Secret(value).reveal().strip().strip("\"'")
-    text = text[7:].lstrip() if text[:7].lower() == "bearer " else text
-    if not text or not text.isascii() or not text.isprintable() or " " in text:
+    value = Secret(_bare_token(Secret(value).reveal()))  # a traceback with locals shows a mask
+    if not value:
         raise CredentialsError(
             "The access token is empty or holds characters that no token has.",
             "Copy it again, in one piece and without line breaks.",
         )
-    return AccessToken(secret=Secret(text), grant="pasted", issued_at=datetime.now(UTC))
+    return AccessToken(secret=value, grant="pasted", issued_at=datetime.now(UTC))
+
+
+def _bare_token(text: str) -> str:
+    words = text.strip().strip("\"'").split(" ")
+    if words[0].lower() == "bearer":
+        words = [word for word in words[1:] if word]
+    token = words[0] if len(words) == 1 else ""
+    return token if token.isascii() and token.isprintable() else ""
 
 
 class AuthorizationRequest:
@@ -382,36 +393,52 @@ class TokenKeeper:
             self._token = self._renew = None
 
 
-def _request_token(
-    region: Region,
-    form: Mapping[str, str],
-    client_id: str,
-    client_secret: Secret | None,
-    *,
-    hide: tuple[Secret | None, ...] = (),
-) -> AccessToken:
+# Secrets stay wrapped in everything that a frame of these functions holds when it raises: a traceback may show locals.
+def _request_token(region: Region, form: _Form, client_id: str, client_secret: Secret | None) -> AccessToken:
     url = f"{region.login_url}/oauth/token"
-    data, headers = dict(form), {"Accept": "application/json"}
-    if client_secret is None:
-        data["client_id"] = client_id
-    else:
-        # UTF-8, as the id and secret may hold any character; requests' own Basic stops at latin-1.
-        pair = base64.b64encode(f"{client_id}:{client_secret.reveal()}".encode()).decode()
-        headers["Authorization"] = f"Basic {pair}"
+    basic = None if client_secret is None else _basic(client_id, client_secret)
     with requests.Session() as http:
         configure(http, url)
+        request = http.prepare_request(_token_request(url, form, client_id, basic))
         try:
             with under_way():  # no redirects: a 307 would carry the secrets to another host
-                answer = http.post(
-                    url,
-                    data=data,
-                    headers=headers,
-                    timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS),
-                    allow_redirects=False,
+                answer = http.send(
+                    request, timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS), allow_redirects=False
                 )
         except requests.RequestException as error:
             raise transport_error(error, method="POST", url=url) from None
-    return _read_token(answer, form["grant_type"], region, client_id, (client_secret, *hide))
+    hide = client_secret, basic, *(value for value in form.values() if isinstance(value, Secret))
+    return _read_token(answer, str(form["grant_type"]), region, client_id, hide)
+
+
+def _basic(client_id: str, client_secret: Secret) -> Secret:
+    # UTF-8, as the id and secret may hold any character; requests' own Basic stops at latin-1.
+    return Secret(base64.b64encode(f"{client_id}:{client_secret.reveal()}".encode()).decode())
+
+
+def _token_request(url: str, form: _Form, client_id: str, basic: Secret | None) -> requests.Request:
+    data = {name: value.reveal() if isinstance(value, Secret) else value for name, value in form.items()}
+    headers = {"Accept": "application/json"}
+    if basic is None:
+        data["client_id"] = client_id
+    else:
+        headers["Authorization"] = f"Basic {basic.reveal()}"
+    return requests.Request("POST", url, data=data, headers=headers)
+
+
+class _Said(dict[str, Any]):
+    """What the login host said. It may hold tokens, so its repr shows nothing of it."""
+
+    def __repr__(self) -> str:
+        return "<the login host's answer>"
+
+
+def _said(answer: requests.Response) -> _Said:
+    try:
+        fields = msgspec.json.decode(answer.content)
+    except (msgspec.DecodeError, RecursionError):
+        return _Said()
+    return _Said(fields) if isinstance(fields, dict) else _Said()
 
 
 def _read_token(
@@ -421,43 +448,45 @@ def _read_token(
     client_id: str,
     hide: tuple[Secret | None, ...],
 ) -> AccessToken:
-    try:
-        fields = msgspec.json.decode(answer.content)
-    except (msgspec.DecodeError, RecursionError):
-        fields = None
-    said: dict[str, Any] = fields if isinstance(fields, dict) else {}
-    correlation_id = answer.headers.get(CORRELATION_ID_HEADER, "")
-    value = said.get("access_token")
-    if (
-        not answer.ok or answer.is_redirect or said.get("error")
-    ):  # some servers send an empty "error" with success
+    said = _said(answer)
+    # Some servers send an empty "error" with success.
+    if not answer.ok or answer.is_redirect or said.get("error"):
         raise _login_error(answer, said, region, client_id, hide)
-    if not isinstance(value, str) or not value:
+    secret = _secret(said.get("access_token"))
+    if secret is None:
         raise InvalidAnswerError(
             f"{urlsplit(region.login_url).hostname} answered {answer.status_code} to the sign-in, but without a token.",
             "Check the region, the proxy and the network's log-in page.",
             method="POST",
             url=f"{region.login_url}/oauth/token",
             status=answer.status_code,
-            correlation_id=correlation_id,
+            correlation_id=answer.headers.get(CORRELATION_ID_HEADER, ""),
         )
-    try:
-        lifetime: float | None = float(said["expires_in"])
-    except (KeyError, TypeError, ValueError):
-        lifetime = None
-    refresh_token = said.get("refresh_token")
+    lifetime = _lifetime(said.get("expires_in"))
     token = AccessToken(
-        secret=Secret(value),
+        secret=secret,
         grant="saml2_bearer" if grant == SAML2_BEARER else grant,
         issued_at=datetime.now(UTC),
         expires_in_seconds=lifetime,
-        refresh_token=Secret(refresh_token) if isinstance(refresh_token, str) and refresh_token else None,
+        refresh_token=_secret(said.get("refresh_token")),
         _deadline=None
         if lifetime is None
         else time.monotonic() + max(lifetime - RENEW_BEFORE_SECONDS, lifetime / 2),
     )
     logger.info("signed in at %s by %s: token %s", region, token.grant, token.fingerprint)
     return token
+
+
+def _secret(value: object) -> Secret | None:
+    return Secret(value) if isinstance(value, str) and value else None
+
+
+def _lifetime(value: object) -> float | None:
+    try:
+        seconds = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    return seconds if 0 <= seconds < LONGEST_LIFETIME_SECONDS else None
 
 
 def _login_error(
