@@ -55,7 +55,16 @@ class StatusLine(_Element):
     }
     export default {render};
     """
+    # Every panel has a status line, so its sheet carries the panels' common looks too.
     _css = """
+    .gct-table { line-height: 1.4; border-collapse: collapse; color: var(--jp-ui-font-color1, inherit); }
+    .gct-table th, .gct-table td { text-align: left; vertical-align: top; padding: 2px 12px 2px 0;
+                                   overflow-wrap: anywhere; }
+    .gct-table th { white-space: nowrap; }
+    .gct-table ul { columns: 15em; margin: 0; padding-left: 1.2em; }
+    .gct-wide { overflow-x: auto; }
+    .gct-wide td { white-space: nowrap; padding-right: 16px; }
+    .gct-text p { margin: 4px 0; line-height: 1.4; }
     .gct-status { white-space: pre-line; overflow-wrap: anywhere; line-height: 1.4; min-height: 1.4em;
                   color: var(--jp-ui-font-color1, inherit); }
     .gct-status-ok { color: var(--jp-success-color0, #1b5e20); }

@@ -22,7 +22,7 @@ from gctokens_nb.errors import (
 )
 from gctokens_nb.models import User
 from gctokens_nb.panels.connected import ConnectedPanel
-from gctokens_nb.panels.tables import frame_html
+from gctokens_nb.panels.markup import frame_html, paragraphs
 
 __all__ = ["RevokePanel"]
 
@@ -230,7 +230,7 @@ class RevokePanel(ConnectedPanel):
         ]
         if self._is_self(user):
             lines.append("<strong>This is the user you are signed in as: your own token goes too.</strong>")
-        return "".join(f'<p style="margin: 4px 0; line-height: 1.4">{line}</p>' for line in lines)
+        return paragraphs(lines)
 
     def _keep(self) -> None:
         self._close_confirmation()
@@ -308,11 +308,13 @@ def _outcome(error: GCTokensError) -> str:
 
 def _own_question(connection: Connection) -> str:
     token = connection.access_token
-    return (
-        '<p style="margin: 4px 0"><strong>Revoke the token of this connection?</strong></p>'
-        f'<p style="margin: 4px 0; line-height: 1.4">It was got by {escape(token.grant)} '
-        f"(fingerprint {token.fingerprint}). Every further call with it fails, in every notebook that uses it; sign in "
-        "again to go on. It needs no permission. Afterwards HEAD proves that it is dead.</p>"
+    return paragraphs(
+        [
+            "<strong>Revoke the token of this connection?</strong>",
+            f"It was got by {escape(token.grant)} (fingerprint {token.fingerprint}).",
+            "Every further call with it fails, in every notebook that uses it; sign in again to go on.",
+            "It needs no permission. Afterwards HEAD proves that it is dead.",
+        ]
     )
 
 

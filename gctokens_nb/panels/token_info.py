@@ -14,7 +14,7 @@ from gctokens_nb.errors import SignedOutError
 from gctokens_nb.models import NamedEntity, OAuthClient, TokenInfo, token_info_rows
 from gctokens_nb.panels.connected import ConnectedPanel
 from gctokens_nb.panels.elements import Countdown
-from gctokens_nb.panels.tables import fields_html
+from gctokens_nb.panels.markup import fields_html, paragraphs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,9 +80,7 @@ class TokenInfoPanel(ConnectedPanel):
 
     def _show(self, info: TokenInfo) -> None:
         self.info = info
-        self._remarks.value = "".join(
-            f'<p style="margin: 2px 0"><strong>⚠ {escape(remark)}</strong></p>' for remark in remarks(info)
-        )
+        self._remarks.value = paragraphs(f"<strong>⚠ {escape(remark)}</strong>" for remark in remarks(info))
         self._idles.ends_at = info.date_token_idles.timestamp() if info.date_token_idles else 0.0
         try:
             token = self.connection.access_token
@@ -139,7 +137,4 @@ def _table(info: TokenInfo, known: list[tuple[str, str]]) -> str:
 def _scopes(scopes: tuple[str, ...]) -> str:
     """Sixty scopes are read in columns, below how many they are."""
     items = "".join(f"<li>{escape(scope)}</li>" for scope in sorted(scopes))
-    return (
-        f"{len(scopes)} scope{'' if len(scopes) == 1 else 's'}"
-        f'<ul style="columns: 15em; margin: 0; padding-left: 1.2em">{items}</ul>'
-    )
+    return f"{len(scopes)} scope{'' if len(scopes) == 1 else 's'}<ul>{items}</ul>"

@@ -1,0 +1,31 @@
+"""Tables and paragraphs as HTML, every text in them escaped: ipywidgets shows HTML as it comes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
+
+import pandas as pd
+
+__all__ = ["fields_html", "frame_html", "paragraphs"]
+
+
+def fields_html(rows: Iterable[tuple[str, str]]) -> str:
+    """Return a table of names, which are escaped here, and values, which are HTML already."""
+    cells = "".join(f'<tr><th scope="row">{escape(name)}</th><td>{value}</td></tr>' for name, value in rows)
+    return f'<table class="gct-table">{cells}</table>'
+
+
+def frame_html(frame: pd.DataFrame) -> str:
+    """Return a table of a DataFrame's columns, in full; what is missing is empty. A wide one scrolls by itself."""
+    head = "".join(f'<th scope="col">{escape(str(name))}</th>' for name in frame.columns)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{escape(text)}</td>" for text in row) + "</tr>"
+        for row in frame.astype("object").fillna("").astype(str).itertuples(index=False)
+    )
+    return f'<div class="gct-wide"><table class="gct-table"><tr>{head}</tr>{body}</table></div>'
+
+
+def paragraphs(lines: Iterable[str]) -> str:
+    """Return a paragraph a line; the lines are HTML already."""
+    return '<div class="gct-text">' + "".join(f"<p>{line}</p>" for line in lines) + "</div>"
