@@ -40,10 +40,11 @@ class Model(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_defa
                 msgspec.structs.force_setattr(self, name, aware)
 
     def __repr__(self) -> str:
+        held = {name: getattr(self, name) for name in self.__struct_fields__ if name != "raw"}
         shown = (
-            f"{name}={getattr(self, name)!r}"
-            for name in self.__struct_fields__
-            if name != "raw" and getattr(self, name) not in (None, ())
+            f"{name}={value if isinstance(value, datetime) else repr(value)}"  # a moment reads better plain
+            for name, value in held.items()
+            if value not in (None, ())
         )
         return f"{type(self).__name__}({', '.join(shown)})"
 
