@@ -61,7 +61,8 @@ class StatusLine(_Element):
     .gct-table th, .gct-table td { text-align: left; vertical-align: top; padding: 2px 12px 2px 0;
                                    overflow-wrap: anywhere; }
     .gct-table th { white-space: nowrap; }
-    .gct-table ul { columns: 15em; margin: 0; padding-left: 1.2em; }
+    .gct-table ul { display: flex; flex-wrap: wrap; gap: 2px 4px; margin: 2px 0; padding: 0; list-style: none; }
+    .gct-table li { border: 1px solid var(--jp-border-color2, #888); border-radius: 3px; padding: 0 4px; }
     .gct-wide { overflow-x: auto; }
     .gct-wide td { white-space: nowrap; padding-right: 16px; }
     .gct-text p { margin: 4px 0; line-height: 1.4; }

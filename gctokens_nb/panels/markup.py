@@ -7,7 +7,7 @@ from html import escape
 
 import pandas as pd
 
-__all__ = ["fields_html", "frame_html", "paragraphs"]
+__all__ = ["fields_html", "frame_html", "paragraphs", "scopes_html"]
 
 
 def fields_html(rows: Iterable[tuple[str, str]]) -> str:
@@ -29,3 +29,9 @@ def frame_html(frame: pd.DataFrame) -> str:
 def paragraphs(lines: Iterable[str]) -> str:
     """Return a paragraph a line; the lines are HTML already."""
     return '<div class="gct-text">' + "".join(f"<p>{line}</p>" for line in lines) + "</div>"
+
+
+def scopes_html(scopes: Iterable[str]) -> str:
+    """Return how many scopes there are, and each in a frame of its own, in order: sixty are read in ten lines."""
+    items = [f"<li>{escape(scope)}</li>" for scope in sorted(scopes)]
+    return f"{len(items)} scope{'' if len(items) == 1 else 's'}<ul>{''.join(items)}</ul>"

@@ -21,8 +21,9 @@ from gctokens_nb.errors import (
     RevocationNotProvenError,
 )
 from gctokens_nb.models import User
+from gctokens_nb.panels.confirmation import Confirmation
 from gctokens_nb.panels.connected import ConnectedPanel
-from gctokens_nb.panels.markup import frame_html, paragraphs
+from gctokens_nb.panels.markup import frame_html
 
 __all__ = ["RevokePanel"]
 
@@ -75,7 +76,6 @@ class RevokePanel(ConnectedPanel):
         self._own_id: str | None = None
         self._searched = ""
         self._may_revoke_others: bool | None = None  # None: not known
-        self._pending: User | None = None  # what the confirmation is about
 
         self.target = ipywidgets.RadioButtons(
             options=[_USER, _OWN], description="Revoke", orientation="horizontal", layout={"width": "auto"}
@@ -87,22 +87,18 @@ class RevokePanel(ConnectedPanel):
             options=[], description="Found", rows=5, layout={"width": "min(60em, 100%)", "height": "auto"}
         )
         self.revoke_button = self.button("Revoke…", self._ask, style="warning", tooltip="Asks first")
-        self.confirm_button = self.button("Yes, revoke", self._revoke, style="danger")
-        self.keep_button = self.button("No, change nothing", self._keep)
+        self._confirmation = Confirmation[User](self, self.revoke_button, "Yes, revoke", self._revoke)
+        self.confirm_button = self._confirmation.yes_button
+        self.keep_button = self._confirmation.no_button
         self._permission = ipywidgets.HTML()
         self._user_box = ipywidgets.VBox([self.search_text, self.found, self._permission])
-        self._question = ipywidgets.HTML()
-        self._confirmation = ipywidgets.VBox(
-            [self._question, ipywidgets.HBox([self.keep_button, self.confirm_button])],
-            layout={
-                "display": "none",
-                "border": "2px solid var(--jp-warn-color1, #f57c00)",
-                "padding": "4px 10px",
-                "margin": "4px 0",
-            },
-        )
         self._history = ipywidgets.HTML()
-        self.body.children = [self.target, self._user_box, self.revoke_button, self._confirmation]
+        self.body.children = [
+            self.target,
+            self._user_box,
+            ipywidgets.HBox([self.revoke_button]),
+            self._confirmation.box,
+        ]
         self.results.children = [self._history]
         self.target.observe(lambda _: self._choice_changed(), "value")
         self.search_text.observe(lambda _: self.when_free(), "value")
@@ -181,7 +177,7 @@ class RevokePanel(ConnectedPanel):
             self.say(f"{len(users)} users found{more}. Choose one.", "ok")
 
     def _choice_changed(self) -> None:
-        self._close_confirmation()
+        self._confirmation.dismiss()
         own = self.target.value == _OWN
         self._user_box.layout.display = "none" if own else ""
         user: User | None = self.found.value
@@ -208,13 +204,9 @@ class RevokePanel(ConnectedPanel):
         if user is None:
             self.say("Choose a user first: type a name, an e-mail address or an id.", "error")
             return
-        self._pending = user
-        self._question.value = _own_question(self.connection) if own else self._user_question(user)
-        self._confirmation.layout.display = ""
-        self.keep_button.focus()
-        self.say("Nothing is revoked yet. Confirm above, or change nothing.")
+        self._confirmation.ask(user, _own_question(self.connection) if own else self._user_question(user))
 
-    def _user_question(self, user: User) -> str:
+    def _user_question(self, user: User) -> list[str]:
         name, email, user_id = (escape(part or "(none)") for part in (user.name, user.email, user.id))
         lines = [
             f"<strong>Revoke all tokens of {name}?</strong>",
@@ -230,22 +222,9 @@ class RevokePanel(ConnectedPanel):
         ]
         if self._is_self(user):
             lines.append("<strong>This is the user you are signed in as: your own token goes too.</strong>")
-        return paragraphs(lines)
+        return lines
 
-    def _keep(self) -> None:
-        self._close_confirmation()
-        self.say("Nothing was revoked.")
-        self.revoke_button.focus()
-
-    def _close_confirmation(self) -> None:
-        self._pending = None
-        self._confirmation.layout.display = "none"
-
-    def _revoke(self) -> None:
-        user = self._pending
-        if user is None or self.busy:  # a second click
-            return
-        self._close_confirmation()
+    def _revoke(self, user: User) -> None:
         tokens, allow_self = self.connection.tokens, self._is_self(user)
         if user is _OWN_TOKEN:
             self.work(
@@ -306,16 +285,14 @@ def _outcome(error: GCTokensError) -> str:
     return "unknown"
 
 
-def _own_question(connection: Connection) -> str:
+def _own_question(connection: Connection) -> list[str]:
     token = connection.access_token
-    return paragraphs(
-        [
-            "<strong>Revoke the token of this connection?</strong>",
-            f"It was got by {escape(token.grant)} (fingerprint {token.fingerprint}).",
-            "Every further call with it fails, in every notebook that uses it; sign in again to go on.",
-            "It needs no permission. Afterwards HEAD proves that it is dead.",
-        ]
-    )
+    return [
+        "<strong>Revoke the token of this connection?</strong>",
+        f"It was got by {escape(token.grant)} (fingerprint {token.fingerprint}).",
+        "Every further call with it fails, in every notebook that uses it; sign in again to go on.",
+        "It needs no permission. Afterwards HEAD proves that it is dead.",
+    ]
 
 
 def _label(user: User) -> str:

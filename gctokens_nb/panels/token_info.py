@@ -14,7 +14,7 @@ from gctokens_nb.errors import SignedOutError
 from gctokens_nb.models import NamedEntity, OAuthClient, TokenInfo, token_info_rows
 from gctokens_nb.panels.connected import ConnectedPanel
 from gctokens_nb.panels.elements import Countdown
-from gctokens_nb.panels.markup import fields_html, paragraphs
+from gctokens_nb.panels.markup import fields_html, paragraphs, scopes_html
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -128,13 +128,7 @@ def _table(info: TokenInfo, known: list[tuple[str, str]]) -> str:
         "Client scope": info.oauth_client.scope if info.oauth_client else (),
     }
     rows = [
-        (name, _scopes(scopes[name]) if name in scopes else escape(text))
+        (name, scopes_html(scopes[name]) if name in scopes else escape(text))
         for name, text in [*token_info_rows(info), *known]
     ]
     return fields_html(rows)
-
-
-def _scopes(scopes: tuple[str, ...]) -> str:
-    """Sixty scopes are read in columns, below how many they are."""
-    items = "".join(f"<li>{escape(scope)}</li>" for scope in sorted(scopes))
-    return f"{len(scopes)} scope{'' if len(scopes) == 1 else 's'}<ul>{items}</ul>"
