@@ -65,7 +65,7 @@ def test_another_host_gets_no_token(gc, listener):
 
 def test_errors_of_the_session_are_typed(gc):
     """The session raises the typed error of a status: no `raise_for_status` is needed."""
-    with pytest.raises(NotFoundError, match="not.found"):
+    with pytest.raises(NotFoundError, match=r"not\.found"):
         gc.session.get("/api/v2/nothing")
 
 
@@ -97,6 +97,7 @@ class Recorder(HTTPAdapter):
         self.timeouts: list[Any] = []
 
     def send(self, *args: Any, timeout: Any = None, **kwargs: Any) -> requests.Response:
+        """As in requests."""
         self.timeouts.append(timeout)
         return super().send(*args, timeout=timeout, **kwargs)
 
