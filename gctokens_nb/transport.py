@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,6 +14,7 @@ from requests.adapters import HTTPAdapter
 from gctokens_nb.errors import (
     CancelledError,
     CertificateError,
+    ConfigurationError,
     ConnectionDroppedError,
     HostUnreachableError,
     TimedOutError,
@@ -75,6 +77,11 @@ def configure(session: requests.Session, url: str) -> None:
     found = session.merge_environment_settings(url, {}, None, None, None)
     session.proxies = {} if is_loopback_url(url) else dict(found["proxies"])
     session.verify = found["verify"]
+    if isinstance(session.verify, str) and not Path(session.verify).exists():
+        raise ConfigurationError(
+            f"The environment names a CA bundle that does not exist: {session.verify}.",
+            "Mend REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE, or unset it.",
+        )
     session.trust_env = False
     for scheme in ("https://", "http://"):
         session.mount(scheme, _Adapter(pool_maxsize=POOL_SIZE))
