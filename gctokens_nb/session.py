@@ -108,7 +108,7 @@ class Session(requests.Session):
         self._api_url = region.api_url
         self._api_origin = _origin(region.api_url)
         self._keeper = keeper
-        self._prepared: dict[tuple[str, str], requests.PreparedRequest] = {}
+        self._prepared: dict[str, requests.PreparedRequest] = {}
 
     def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
         """As in requests, with a path made into an address of the platform API."""
@@ -140,17 +140,13 @@ class Session(requests.Session):
             requests.Response
                 Of status 2xx, its body read and no HTML page.
         """
-        if (
-            params is None and json is None
-        ):  # the calls that people repeat: prepared once, as that is a third of the cost
-            known = self._prepared.get((method, path))
-            if known is None:
-                known = self._prepared.setdefault(
-                    (method, path), self.prepare_request(requests.Request(method, path))
-                )
-                if len(self._prepared) > 64:
-                    self._prepared.clear()
-            prepared = known.copy()
+        if params is None and json is None:
+            # The calls that people repeat: prepared once a method, as that is a third of the cost, then only addressed.
+            template = self._prepared.get(method)
+            if template is None:
+                template = self._prepared[method] = self.prepare_request(requests.Request(method, "/"))
+            prepared = template.copy()
+            prepared.prepare_url(self._api_url + path, None)
         else:
             prepared = self.prepare_request(requests.Request(method, path, params=params, json=json))
         # Straight to the adapter: cookies, hooks and redirects, which this needs none of, cost as much as the rest.
