@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
-from gctokens_nb.models import ClonedUser, NamedEntity, OAuthClient, TokenInfo, User
+from gctokens_nb.models import ClonedUser, IdleTokenTimeout, NamedEntity, OAuthClient, TokenInfo, User
 
-__all__ = ["token_info", "users"]
+__all__ = ["idle_timeout", "token_info", "users"]
 
+T = TypeVar("T")
 _TOKEN_INFO_DTYPES = {
     "organization_id": "string",
     "organization_name": "string",
@@ -36,6 +37,13 @@ _TOKEN_INFO_DTYPES = {
     "cloned_user_id": "string",
     "cloned_user_organization_id": "string",
 }
+_IDLE_TIMEOUT_DTYPES = {
+    "enable_idle_token_timeout": "boolean",
+    "idle_token_timeout_seconds": "Int64",
+    "inactivity_timeout_unit": "string",
+    "inactivity_timeout_groups_enabled": "boolean",
+    "inactivity_timeout_group_bundles": "object",
+}
 _USER_DTYPES = {"id": "string", "name": "string", "email": "string", "state": "string"}
 
 
@@ -60,14 +68,33 @@ def token_info(info: TokenInfo | Iterable[TokenInfo] | Mapping[str, TokenInfo]) 
             - `authorized_scope`, `client_scope`: a list of str each; `client_role_divisions`: a list of
               `(role id, division id)` each
     """
-    if isinstance(info, TokenInfo):
-        info = [info]
-    if isinstance(info, Mapping):
-        index: pd.Index[Any] | None = pd.Index(list(info), name="label", dtype="object")
-        infos = list(info.values())
-    else:
-        index, infos = None, list(info)
+    infos, index = _labelled([info] if isinstance(info, TokenInfo) else info)
     return _frame([_token_info_row(one) for one in infos], _TOKEN_INFO_DTYPES, index)
+
+
+def idle_timeout(
+    timeout: IdleTokenTimeout | Iterable[IdleTokenTimeout] | Mapping[str, IdleTokenTimeout],
+) -> pd.DataFrame:
+    """Return one row an idle timeout.
+
+    Args:
+        timeout:
+            One IdleTokenTimeout, several, or a mapping from a label of your own to IdleTokenTimeout: the labels become
+            the index, named `label`.
+
+    Returns:
+        Always the same columns: `enable_idle_token_timeout` and `inactivity_timeout_groups_enabled` (`boolean`),
+        `idle_token_timeout_seconds` (`Int64`), `inactivity_timeout_unit` (`string`), and
+        `inactivity_timeout_group_bundles`, a list of `(priority, timeout in seconds, list of group ids)` each.
+    """
+    timeouts, index = _labelled([timeout] if isinstance(timeout, IdleTokenTimeout) else timeout)
+    rows = [{name: getattr(one, name) for name in _IDLE_TIMEOUT_DTYPES} for one in timeouts]
+    for row in rows:
+        row["inactivity_timeout_group_bundles"] = [
+            (bundle.priority, bundle.timeout_seconds, list(bundle.groups))
+            for bundle in row["inactivity_timeout_group_bundles"]
+        ]
+    return _frame(rows, _IDLE_TIMEOUT_DTYPES, index)
 
 
 def users(found: Iterable[User]) -> pd.DataFrame:
@@ -99,6 +126,12 @@ def _token_info_row(info: TokenInfo) -> dict[str, Any]:
         "cloned_user_id": cloned.id,
         "cloned_user_organization_id": cloned.organization.id if cloned.organization else None,
     }
+
+
+def _labelled(given: Iterable[T] | Mapping[str, T]) -> tuple[list[T], pd.Index[Any] | None]:
+    if isinstance(given, Mapping):
+        return list(given.values()), pd.Index(list(given), name="label", dtype="object")
+    return list(given), None
 
 
 def _named(prefix: str, entity: NamedEntity | OAuthClient | None) -> dict[str, str | None]:

@@ -155,21 +155,29 @@ class TokensApi:
             ConfigurationError:
                 Outside the documented limits, or no timeout at all; nothing was sent.
         """
-        if not isinstance(body, IdleTokenTimeout):
-            try:
-                body = from_raw(IdleTokenTimeout, dict(body))
-            except (msgspec.ValidationError, TypeError, ValueError) as error:
-                raise ConfigurationError(
-                    f"This is no idle token timeout: {error}.", "Pass an IdleTokenTimeout or its JSON fields."
-                ) from None
-        seconds = body.idle_token_timeout_seconds
-        low, high = IDLE_TIMEOUT_SECONDS
-        if seconds is not None and not low <= seconds <= high:
+        checked = check_idle_timeout(body)
+        return _decoded(
+            self._session.call("PUT", f"{TOKENS}/timeout", json=to_body(checked)), IdleTokenTimeout
+        )
+
+
+def check_idle_timeout(body: IdleTokenTimeout | Mapping[str, Any]) -> IdleTokenTimeout:
+    """Return `body` typed; raise `ConfigurationError` outside the documented limits. Sends nothing."""
+    if not isinstance(body, IdleTokenTimeout):
+        try:
+            body = from_raw(IdleTokenTimeout, dict(body))
+        except (msgspec.ValidationError, TypeError, ValueError) as error:
             raise ConfigurationError(
-                f"An idle timeout of {seconds} seconds is not allowed.",
-                f"Choose {low} to {high} seconds (5 minutes to 8 hours).",
-            )
-        return _decoded(self._session.call("PUT", f"{TOKENS}/timeout", json=to_body(body)), IdleTokenTimeout)
+                f"This is no idle token timeout: {error}.", "Pass an IdleTokenTimeout or its JSON fields."
+            ) from None
+    seconds = body.idle_token_timeout_seconds
+    low, high = IDLE_TIMEOUT_SECONDS
+    if seconds is not None and not low <= seconds <= high:
+        raise ConfigurationError(
+            f"An idle timeout of {seconds} seconds is not allowed.",
+            f"Choose {low} to {high} seconds (5 minutes to 8 hours).",
+        )
+    return body
 
 
 def check_user_id(user_id: object) -> str:

@@ -10,12 +10,28 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gctokens_nb.panels.base import Panel
+    from gctokens_nb.panels.connections import ConnectionsPanel
+    from gctokens_nb.panels.dashboard import Dashboard
+    from gctokens_nb.panels.idle_timeout import IdleTimeoutPanel
+    from gctokens_nb.panels.login import LoginPanel
     from gctokens_nb.panels.revoke import RevokePanel
     from gctokens_nb.panels.token_info import TokenInfoPanel
 
-__all__ = ["Panel", "RevokePanel", "TokenInfoPanel"]
+__all__ = [
+    "ConnectionsPanel",
+    "Dashboard",
+    "IdleTimeoutPanel",
+    "LoginPanel",
+    "Panel",
+    "RevokePanel",
+    "TokenInfoPanel",
+]
 
 _MODULES = {  # public name -> module of this folder
+    "ConnectionsPanel": "connections",
+    "Dashboard": "dashboard",
+    "IdleTimeoutPanel": "idle_timeout",
+    "LoginPanel": "login",
     "Panel": "base",
     "RevokePanel": "revoke",
     "TokenInfoPanel": "token_info",

@@ -58,8 +58,10 @@ class Panel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             Its buttons; Cancel appears after them while a call is under way.
         status: StatusLine
             What is going on, as plain text; `say()` sets it.
+        remedy: ipywidgets.VBox
+            What it offers after an error, below the status line.
         results: ipywidgets.VBox
-            What came of it, below the status line.
+            What came of it, below that.
         cancel_button: ipywidgets.Button
     """
 
@@ -73,6 +75,7 @@ class Panel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.body = ipywidgets.VBox()
         self.actions = ipywidgets.HBox(layout={"flex_flow": "row wrap"})
         self.status = StatusLine()
+        self.remedy = ipywidgets.VBox()
         self.results = ipywidgets.VBox()
         self.cancel_button = ipywidgets.Button(
             description="Cancel", tooltip="Stop waiting for this call", layout={"display": "none"}
@@ -87,6 +90,7 @@ class Panel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
                 ipywidgets.HBox([self.actions, self.cancel_button], layout={"flex_flow": "row wrap"}),
                 self.status,
                 self._waiting,
+                self.remedy,
                 self.results,
                 self._code,
             ],

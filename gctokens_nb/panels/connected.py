@@ -1,15 +1,34 @@
-"""What the panels over a connection share: the connection itself, and the line of code that makes one like it."""
+"""What the panels over a connection share: the connection, another one when its token is dead, code that makes one."""
 
 from __future__ import annotations
 
-from gctokens_nb.connection import Connection
-from gctokens_nb.panels.base import Panel
+from collections.abc import Callable
 
-__all__ = ["ConnectedPanel"]
+import ipywidgets
+
+from gctokens_nb.connection import Connection, connect_sandbox
+from gctokens_nb.errors import (
+    BadRequestError,
+    GCTokensError,
+    LoginError,
+    NotFoundError,
+    PermissionDeniedError,
+    SignedOutError,
+    UnauthorizedError,
+)
+from gctokens_nb.panels.base import Panel
+from gctokens_nb.panels.login import LoginPanel
+
+__all__ = ["ConnectedPanel", "connect_code"]
+
+_WAY_OF_GRANT = {"authorization_code": "browser", "pasted": "access_token", "saml2_bearer": "saml2_bearer"}
+_DEFAULT_ORGANIZATION = "Cumulus Airlines"
 
 
 class ConnectedPanel(Panel):
-    """A panel over one connection.
+    """A panel over one connection, which it can replace: where the token is dead it offers to sign in again.
+
+    A subclass reads what it shows in `refresh()`.
 
     Args:
         title:
@@ -17,20 +36,111 @@ class ConnectedPanel(Panel):
         connection:
             Whose calls the panel makes.
 
+    Attributes:
+        connection: Connection
+            The one in use.
+        sign_in_button: ipywidgets.Button
+            Appears where the token is dead.
     """
 
     def __init__(self, title: str, connection: Connection) -> None:
-        self.connection = connection
         super().__init__(title)
+        self.connection = connection
+        self._stale = True  # what is shown is not of this connection
+        self._own_code = "", ""  # what set_code() was given last
+        self._earlier: list[Connection] = []  # a sandbox lives as long as the connection it was started for
+        self._on_sign_in: list[Callable[[Connection], None]] = []
+        self.sign_in_button = self.button("Sign in again…", self._sign_in_again, style="primary")
+        self._login_box = ipywidgets.VBox([self.sign_in_button], layout={"display": "none"})
+        self.remedy.children = [self._login_box]
 
-    def set_code(self, code: str) -> None:
+    def refresh(self) -> None:
+        """Read what the panel shows, with `work()`."""
+        raise NotImplementedError
+
+    def use(self, connection: Connection) -> None:
+        """Go on with another connection; what was typed is kept, what was read is read again."""
+        if connection is not self.connection:
+            self._earlier.append(self.connection)
+        self.connection = connection
+        self._login_box.layout.display = "none"
+        code, imports = self._own_code
+        self.set_code(code, imports=imports)
+        self._stale = True
+        self.when_free()
+
+    def on_sign_in(self, callback: Callable[[Connection], None]) -> None:
+        """Call `callback` with the connection of a new sign-in in this panel, which then uses it."""
+        self._on_sign_in.append(callback)
+
+    def when_free(self) -> None:
+        """Read what the panel shows, where that is of another connection."""
+        if self._stale and not self.busy:
+            self._stale = False
+            self.refresh()
+
+    def set_code(self, code: str, *, imports: str = "") -> None:
         """Show `code`, which uses the connection as `gc`, after the lines that make `gc`."""
-        super().set_code(f"import gctokens_nb as gct\n\n{_connect_code(self.connection)}\n{code}")
+        self._own_code = code, imports
+        head = f"import {imports}\n\nimport gctokens_nb as gct" if imports else "import gctokens_nb as gct"
+        super().set_code(
+            f"{head}\n\ngc = {connect_code(self.connection)}  # or the connection you have\n{code}"
+        )
+
+    def show_error(self, error: GCTokensError) -> None:
+        """Say what happened and, where the token is dead, offer to sign in again."""
+        super().show_error(error)
+        if isinstance(error, UnauthorizedError | LoginError):
+            self._login_box.layout.display = ""
+
+    def has_permission(self, permission: str) -> bool | None:
+        """Tell whether the token has a permission, None where that cannot be known. Sends a request."""
+        try:
+            return self.connection.directory.has_permission(permission)
+        except (BadRequestError, PermissionDeniedError, NotFoundError):
+            return None
+
+    def _sign_in_again(self) -> None:
+        sandbox = self.connection.sandbox
+        if sandbox is not None:  # its credentials are no secret
+            name = _sandbox_client(self.connection)
+            self.work("Signing in", lambda: connect_sandbox(name, sandbox=sandbox), self._signed_in)
+            return
+        try:
+            grant = self.connection.access_token.grant
+        except SignedOutError:
+            grant = ""
+        login = LoginPanel(
+            self.connection.region,
+            client_id=self.connection.client_id,
+            way=_WAY_OF_GRANT.get(grant, "client_credentials"),
+        )
+
+        def signed_in(connection: Connection | None) -> None:
+            if connection is not None:
+                self._login_box.children = [self.sign_in_button]
+                login.close()
+                self._signed_in(connection)
+
+        login.on_change(signed_in)
+        self._login_box.children = [login]
+
+    def _signed_in(self, connection: Connection) -> None:
+        self.use(connection)
+        for callback in self._on_sign_in:
+            callback(connection)
 
 
-def _connect_code(connection: Connection) -> str:
+def connect_code(connection: Connection) -> str:
+    """Return the call that makes a connection like this one. Its secret comes from the environment, never from here."""
     if connection.sandbox is None:
-        return f"gc = gct.connect({connection.region.name!r})  # or the connection you have"
-    names = {client.client_id: client.name for client in connection.sandbox.clients}
-    name = names.get(connection.client_id or "", "admin")
-    return f"gc = gct.connect_sandbox({'' if name == 'admin' else repr(name)})  # or the connection you have"
+        return f"gct.connect({connection.region.name!r})"
+    name, organization = _sandbox_client(connection), connection.sandbox.organization.name
+    arguments = [] if name == "admin" else [repr(name)]
+    arguments += [] if organization == _DEFAULT_ORGANIZATION else [f"organization={organization!r}"]
+    return f"gct.connect_sandbox({', '.join(arguments)})"
+
+
+def _sandbox_client(connection: Connection) -> str:
+    clients = connection.sandbox.clients if connection.sandbox else ()
+    return next((client.name for client in clients if client.client_id == connection.client_id), "admin")

@@ -63,6 +63,7 @@ class StatusLine(_Element):
     .gct-table th { white-space: nowrap; }
     .gct-table ul { display: flex; flex-wrap: wrap; gap: 2px 4px; margin: 2px 0; padding: 0; list-style: none; }
     .gct-table li { border: 1px solid var(--jp-border-color2, #888); border-radius: 3px; padding: 0 4px; }
+    .gct-table tr.gct-differs { background: color-mix(in srgb, var(--jp-warn-color1, #f57c00) 15%, transparent); }
     .gct-wide { overflow-x: auto; }
     .gct-wide td { white-space: nowrap; padding-right: 16px; }
     .gct-text p { margin: 4px 0; line-height: 1.4; }

@@ -18,6 +18,7 @@ from gctokens_nb.errors import (
     GCTokensError,
     HostUnreachableError,
     LoginError,
+    PermissionDeniedError,
     RevocationNotProvenError,
 )
 from gctokens_nb.models import User
@@ -104,7 +105,7 @@ class RevokePanel(ConnectedPanel):
         self.search_text.observe(lambda _: self.when_free(), "value")
         self.found.observe(lambda _: self._choice_changed(), "value")
         self._choice_changed()
-        self.work("Looking up what this token may do", self._look_up, self._looked_up)
+        self.when_free()
 
     @property
     def history(self) -> pd.DataFrame:
@@ -127,13 +128,14 @@ class RevokePanel(ConnectedPanel):
 
     # What the token may do
 
+    def refresh(self) -> None:
+        """Look up what the token may do, and search again for what is typed."""
+        self._confirmation.dismiss()
+        self._searched = ""
+        self.work("Looking up what this token may do", self._look_up, self._looked_up)
+
     def _look_up(self) -> tuple[str | None, bool | None]:
-        directory = self.connection.directory
-        try:
-            allowed: bool | None = directory.has_permission(PERMISSION)
-        except ApiError:
-            allowed = None  # told by the server after the click, then
-        return directory.own_id(), allowed
+        return self.connection.directory.own_id(), self.has_permission(PERMISSION)
 
     def _looked_up(self, known: tuple[str | None, bool | None]) -> None:
         self._own_id, self._may_revoke_others = known
@@ -148,6 +150,7 @@ class RevokePanel(ConnectedPanel):
 
     def when_free(self) -> None:
         """Search for what is typed now, if that is not what was searched for."""
+        super().when_free()
         text = self.search_text.value.strip()
         if text == self._searched or self.busy:
             return
@@ -158,6 +161,7 @@ class RevokePanel(ConnectedPanel):
                 "Searching",
                 lambda: self.connection.directory.search(text, limit=_MOST_SHOWN),
                 self._show_found,
+                failed=self._not_found,
             )
         else:
             self.say("Type a name, an e-mail address or an id.")
@@ -165,6 +169,7 @@ class RevokePanel(ConnectedPanel):
     def _show_found(self, users: list[User]) -> None:
         self.found.options = [(_label(user), user) for user in users]
         self.found.value = users[0] if len(users) == 1 else None
+        self._show_code()
         if not users:
             self.say(
                 f"Nobody here has a name, an e-mail address or an id that begins with {self._searched!r}.",
@@ -176,21 +181,34 @@ class RevokePanel(ConnectedPanel):
             more = f", the first {_MOST_SHOWN} shown: type more" if len(users) == _MOST_SHOWN else ""
             self.say(f"{len(users)} users found{more}. Choose one.", "ok")
 
+    def _not_found(self, error: GCTokensError) -> None:
+        if isinstance(error, PermissionDeniedError):
+            self.say(
+                f"{self.status.text}\nWithout it, type the id of the user: that needs no permission.", "error"
+            )
+
     def _choice_changed(self) -> None:
         self._confirmation.dismiss()
-        own = self.target.value == _OWN
-        self._user_box.layout.display = "none" if own else ""
+        self._user_box.layout.display = "none" if self.target.value == _OWN else ""
+        self._show_code()
+
+    def _show_code(self) -> None:
         user: User | None = self.found.value
-        if own:
+        if self.target.value == _OWN:
             self.set_code(
                 "gc.tokens.delete_tokens_me(verify=True)  # then asks with HEAD whether the token is dead"
             )
         elif user is not None:
             allow = ", allow_self=True" if self._is_self(user) else ""
+            # repr() keeps a name of several lines within the comment.
             self.set_code(f"gc.tokens.delete_token({user.id!r}{allow})  # {user.name!r} {user.email!r}")
+        elif self._searched:
+            self.set_code(
+                f"found = gc.directory.search({self._searched!r})  # each has an id for gc.tokens.delete_token"
+            )
         else:
             self.set_code(
-                f"gc.directory.search({self._searched!r})  # each has an id for gc.tokens.delete_token(id)"
+                f"gc.directory.has_permission({PERMISSION!r})  # may this token revoke those of users?"
             )
 
     def _is_self(self, user: User) -> bool:

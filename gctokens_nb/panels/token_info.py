@@ -63,7 +63,7 @@ class TokenInfoPanel(ConnectedPanel):
         self.body.children = [self._remarks, self._idles, self._ends, self._table]
         self.actions.children = [self.refresh_button]
         self.set_code(_CODE)
-        self.refresh()
+        self.when_free()
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -71,7 +71,7 @@ class TokenInfoPanel(ConnectedPanel):
         return frames.token_info([] if self.info is None else self.info)
 
     def refresh(self) -> None:
-        """Read the token again, as the button does: `wait()` tells when it is shown."""
+        """Read the token again, as *Refresh* does: `wait()` tells when it is shown."""
         self.work(
             "Reading the token",
             lambda: self.connection.tokens.get_tokens_me(preserve_idle_ttl=True),

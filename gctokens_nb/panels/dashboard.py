@@ -1,0 +1,135 @@
+"""All panels on one page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ipywidgets
+
+from gctokens_nb.connection import Connection
+from gctokens_nb.panels.connected import ConnectedPanel
+from gctokens_nb.panels.connections import ConnectionsPanel
+from gctokens_nb.panels.idle_timeout import IdleTimeoutPanel
+from gctokens_nb.panels.login import LoginPanel
+from gctokens_nb.panels.revoke import RevokePanel
+from gctokens_nb.panels.token_info import TokenInfoPanel
+
+__all__ = ["Dashboard"]
+
+
+class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
+    """Sign in, the token, revoke, idle timeout, and all connections side by side, on one page.
+
+    The panels work on one connection at a time; every further sign-in adds one, and *Work on* goes from one to
+    another. What was typed is kept.
+
+    Args:
+        connection:
+            To begin with; without one, the page begins with the sign-in.
+
+    Attributes:
+        connections: dict
+            Label to Connection, of all sign-ins.
+        connection: Connection or None
+            The one that the panels work on.
+        login, token_info, revoke, idle_timeout, side_by_side:
+            The panels; the last four are None before the first sign-in.
+        chooser: ipywidgets.Dropdown
+            Which connection the panels work on.
+    """
+
+    def __init__(self, connection: Connection | None = None) -> None:
+        self.connections: dict[str, Connection] = {}
+        self.connection: Connection | None = None
+        self.login = LoginPanel()
+        self.token_info: TokenInfoPanel | None = None
+        self.revoke: RevokePanel | None = None
+        self.idle_timeout: IdleTimeoutPanel | None = None
+        self.side_by_side: ConnectionsPanel | None = None
+        self._of_login: Connection | None = None
+        self._sign_in = ipywidgets.Accordion([self.login], titles=["Sign in"])
+        self.chooser = ipywidgets.Dropdown(description="Work on", layout={"width": "min(40em, 100%)"})
+        self.chooser.observe(self._chosen, "value")
+        self._panels = ipywidgets.Box(layout={"flex_flow": "row wrap", "align_items": "flex-start"})
+        super().__init__([self._sign_in, self.chooser, self._panels])
+        self.login.on_change(self._signed_in)
+        if connection is None:
+            self._show_connections()
+        else:
+            self.add(connection)
+
+    def __repr__(self) -> str:
+        return "Dashboard()"  # the same at every run, as notebooks keep it
+
+    def add(self, connection: Connection) -> None:
+        """Add a connection, and work on it."""
+        sandbox = connection.sandbox
+        where = f"{sandbox.organization.name} (sandbox)" if sandbox else str(connection.region)
+        label, number = where, 1
+        while label in self.connections:
+            number += 1
+            label = f"{where}, {number}"
+        self.connections[label] = connection
+        self._show_connections(label)
+
+    def close(self) -> None:
+        """Close all panels. The connections live on."""
+        for panel in (self.login, *self._panels.children):
+            panel.close()
+        super().close()
+
+    def _signed_in(self, connection: Connection | None) -> None:
+        if connection is not None:
+            self.add(connection)
+        else:  # signed out: there is nothing to work on any more
+            left = {label: one for label, one in self.connections.items() if one is not self._of_login}
+            self.connections = left
+            self._show_connections(next(reversed(left), None))
+        self._of_login = connection
+
+    def _signed_in_again(self, connection: Connection) -> None:
+        """A panel has found the token dead and got another: it takes the place of the old one everywhere."""
+        label = self.chooser.value
+        self.connections[label] = connection
+        self._show_connections(label)
+
+    def _show_connections(self, label: str | None = None) -> None:
+        some = bool(self.connections)
+        self._sign_in.selected_index = None if some else 0
+        for widget in (self.chooser, self._panels):
+            widget.layout.display = "" if some else "none"
+        self.chooser.unobserve(self._chosen, "value")  # new options choose the first by themselves
+        self.chooser.options = list(self.connections)
+        self.chooser.value = label
+        self.chooser.observe(self._chosen, "value")
+        self._work_on(label)
+        if self.side_by_side is not None:
+            self.side_by_side.layout.display = "" if len(self.connections) > 1 else "none"
+            self.side_by_side.show_connections(self.connections)
+
+    def _chosen(self, change: dict[str, Any]) -> None:
+        self._work_on(change["new"])
+
+    def _work_on(self, label: str | None) -> None:
+        connection = self.connections.get(label or "")
+        if connection is None or connection is self.connection:
+            return
+        self.connection = connection
+        if self.token_info is None:
+            self.token_info = TokenInfoPanel(connection)
+            self.revoke = RevokePanel(connection)
+            self.idle_timeout = IdleTimeoutPanel(connection)
+            self.side_by_side = ConnectionsPanel({})
+            self._panels.children = [self.token_info, self.revoke, self.idle_timeout, self.side_by_side]
+            for panel in self._panels.children:
+                panel.layout.flex = "1 1 30em"
+                panel.layout.min_width = "0"
+            for panel in self._connected():
+                panel.on_sign_in(self._signed_in_again)
+        else:
+            for panel in self._connected():
+                if panel.connection is not connection:
+                    panel.use(connection)
+
+    def _connected(self) -> list[ConnectedPanel]:
+        return [panel for panel in self._panels.children if isinstance(panel, ConnectedPanel)]
