@@ -180,8 +180,12 @@ def _json(response: requests.Response) -> dict[str, Any]:
 
 
 def _items(response: requests.Response, name: str) -> list[dict[str, Any]]:
-    items = _json(response).get(name) or []
-    return [item for item in items if isinstance(item, dict)]
+    items = _json(response).get(name)
+    if items is None:  # left out where nobody was found
+        return []
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise invalid_answer(response, f"an object whose {name!r} are no list of objects")
+    return items
 
 
 def _count(response: requests.Response, name: str) -> int:
