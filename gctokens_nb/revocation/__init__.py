@@ -1,0 +1,11 @@
+"""Revoke the tokens of many users: planned, paced, resumable, with proof.
+
+`plan_revocation` says what would happen, `revoke` does it and keeps a journal, `resume` goes on after a stop or a killed
+kernel, `revoke_fleet` does several organizations at once.
+"""
+
+from gctokens_nb.revocation.fleet import revoke_fleet
+from gctokens_nb.revocation.plan import Plan, plan_revocation
+from gctokens_nb.revocation.run import Run, resume, revoke
+
+__all__ = ["Plan", "Run", "plan_revocation", "resume", "revoke", "revoke_fleet"]
