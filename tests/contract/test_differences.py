@@ -123,6 +123,20 @@ def test_attempts_are_as_many_as_asked(
     assert len(sandbox.calls) == before + 12
 
 
+def test_page_of_the_network_is_no_success(
+    sdk: ModuleType, client: Any, sandbox: Sandbox, gc: gct.Connection
+) -> None:
+    """A 200 with a log-in page of the network in place of the answer is a revocation to the SDK; to ours an error."""
+    victim, token = sandbox.users[1], sandbox.issue_token(sandbox.users[1])
+    theirs = admin_of(sdk, client, sandbox)
+    sandbox.add_fault(Fault("html", status=200))
+    theirs.delete_token(victim.id)
+    assert theirs.get_tokens_me().organization is None
+    with pytest.raises(errors.InvalidAnswerError):
+        gc.tokens.delete_token(victim.id)
+    assert sandbox.is_alive(token)
+
+
 def test_code_is_sent_once(
     sdk: ModuleType,
     client: Any,
