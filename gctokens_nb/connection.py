@@ -19,7 +19,7 @@ from gctokens_nb.transport import CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS
 from gctokens_nb.waits import OnWait
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from types import TracebackType
     from typing import Self
 
@@ -67,6 +67,7 @@ class Connection:
         self.origins = dict(origins or {})
         self.notes = notes
         self.sandbox: Sandbox | None = None
+        self._stop_sandbox: Callable[[], object] | None = None  # where it was started for this connection
         self._keeper = keeper
         self._settings: dict[str, Any] = {"timeout_seconds": timeout_seconds, "retry": retry}
         self.session = Session(region, keeper, on_wait=on_wait, **self._settings)
@@ -93,8 +94,8 @@ class Connection:
     def close(self) -> None:
         """Close the network connections, and the sandbox that was started for this connection. Revokes nothing."""
         self.session.close()
-        if self.sandbox is not None:
-            self.sandbox.stop()
+        if self._stop_sandbox is not None:
+            self._stop_sandbox()
 
     def __enter__(self) -> Self:
         return self
@@ -232,7 +233,8 @@ def authenticate_with_client_credentials(
         LoginError, TransportError, UnknownRegionError, InsecureUrlError:
             As `connect()`.
     """
-    return connect(environment, client_id=client_id, client_secret=Secret(client_secret))
+    client_secret = Secret(client_secret)  # a traceback with locals shows a mask
+    return connect(environment, client_id=client_id, client_secret=client_secret)
 
 
 def connect_sandbox(client: str = "admin", *, sandbox: Sandbox | None = None, **options: Any) -> Connection:
@@ -257,12 +259,17 @@ def connect_sandbox(client: str = "admin", *, sandbox: Sandbox | None = None, **
     server = sandbox or Sandbox(**options)
     if own:
         server.start()
-    known = server.client(client)
-    connection = connect(server.environment, client_id=known.client_id, client_secret=known.client_secret)
+    try:
+        known = server.client(client)
+        connection = connect(server.environment, client_id=known.client_id, client_secret=known.client_secret)
+    except BaseException:
+        if own:
+            server.stop()
+        raise
     connection.origins = dict.fromkeys(connection.origins, "the sandbox")
     connection.sandbox = server
     if own:
-        weakref.finalize(connection, server.stop)
+        connection._stop_sandbox = weakref.finalize(connection, server.stop)  # noqa: SLF001 - it is made here
     return connection
 
 
