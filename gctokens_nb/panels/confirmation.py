@@ -55,7 +55,7 @@ class Confirmation(Generic[T]):
     def ask(self, subject: T, question: Iterable[str]) -> None:
         """Ask about `subject`; the lines of the question are HTML already. The keyboard goes to *No*."""
         self._subject = subject
-        self._question.value = paragraphs(question)
+        self._question.value = paragraphs(*question)
         self.box.layout.display = ""
         self.no_button.focus()
         self._panel.say("Nothing is changed yet. Confirm above, or change nothing.")

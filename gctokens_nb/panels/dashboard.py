@@ -36,6 +36,8 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
             The panels; the last four are None before the first sign-in.
         chooser: ipywidgets.Dropdown
             Which connection the panels work on.
+        sign_in_toggle: ipywidgets.ToggleButton
+            Shows the sign-in while there is a connection.
     """
 
     def __init__(self, connection: Connection | None = None) -> None:
@@ -47,11 +49,15 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
         self.idle_timeout: IdleTimeoutPanel | None = None
         self.side_by_side: ConnectionsPanel | None = None
         self._of_login: Connection | None = None
-        self._sign_in = ipywidgets.Accordion([self.login], titles=["Sign in"])
+        self.sign_in_toggle = ipywidgets.ToggleButton(
+            description="Sign in or out", tooltip="Show or hide the sign-in", layout={"width": "auto"}
+        )
+        self.sign_in_toggle.observe(lambda change: _show(self.login, change["new"]), "value")
         self.chooser = ipywidgets.Dropdown(description="Work on", layout={"width": "min(40em, 100%)"})
         self.chooser.observe(self._chosen, "value")
         self._panels = ipywidgets.Box(layout={"flex_flow": "row wrap", "align_items": "flex-start"})
-        super().__init__([self._sign_in, self.chooser, self._panels])
+        top = ipywidgets.HBox([self.sign_in_toggle, self.chooser], layout={"flex_flow": "row wrap"})
+        super().__init__([top, self.login, self._panels])
         self.login.on_change(self._signed_in)
         if connection is None:
             self._show_connections()
@@ -95,16 +101,17 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
 
     def _show_connections(self, label: str | None = None) -> None:
         some = bool(self.connections)
-        self._sign_in.selected_index = None if some else 0
-        for widget in (self.chooser, self._panels):
-            widget.layout.display = "" if some else "none"
+        self.sign_in_toggle.value = not some
+        _show(self.login, not some)
+        for widget in (self.sign_in_toggle, self.chooser, self._panels):
+            _show(widget, some)
         self.chooser.unobserve(self._chosen, "value")  # new options choose the first by themselves
         self.chooser.options = list(self.connections)
         self.chooser.value = label
         self.chooser.observe(self._chosen, "value")
         self._work_on(label)
         if self.side_by_side is not None:
-            self.side_by_side.layout.display = "" if len(self.connections) > 1 else "none"
+            _show(self.side_by_side, len(self.connections) > 1)
             self.side_by_side.show_connections(self.connections)
 
     def _chosen(self, change: dict[str, Any]) -> None:
@@ -124,6 +131,8 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
             for panel in self._panels.children:
                 panel.layout.flex = "1 1 30em"
                 panel.layout.min_width = "0"
+            self.side_by_side.layout.flex = "1 1 100%"
+            self.side_by_side.layout.max_width = "none"
             for panel in self._connected():
                 panel.on_sign_in(self._signed_in_again)
         else:
@@ -133,3 +142,7 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
 
     def _connected(self) -> list[ConnectedPanel]:
         return [panel for panel in self._panels.children if isinstance(panel, ConnectedPanel)]
+
+
+def _show(widget: Any, wanted: bool) -> None:
+    widget.layout.display = "" if wanted else "none"

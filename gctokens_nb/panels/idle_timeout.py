@@ -13,7 +13,7 @@ from gctokens_nb.connection import Connection
 from gctokens_nb.models import IDLE_TIMEOUT_SECONDS, IdleTokenTimeout
 from gctokens_nb.panels.confirmation import Confirmation
 from gctokens_nb.panels.connected import ConnectedPanel
-from gctokens_nb.panels.markup import fields_html
+from gctokens_nb.panels.markup import fields_html, missing_permission, paragraphs
 from gctokens_nb.tokens import check_idle_timeout
 
 if TYPE_CHECKING:
@@ -60,21 +60,25 @@ class IdleTimeoutPanel(ConnectedPanel):
         self._shown: dict[str, Any] = {}  # what the form was filled with
         self._may_change: bool | None = None
         low, high = IDLE_TIMEOUT_SECONDS
-        wide = {"description_width": "11em"}
+        wide = {"description_width": "13em"}
         self._current = ipywidgets.HTML()
-        self.enabled = ipywidgets.Checkbox(description=_LABELS["enable_idle_token_timeout"], indent=False)
+        self.enabled = ipywidgets.Checkbox(
+            description=_LABELS["enable_idle_token_timeout"], indent=False, layout={"width": "auto"}
+        )
         self.seconds = ipywidgets.IntText(
-            description="Idle time (seconds)", style=wide, layout={"width": "min(20em, 100%)"}
+            description="Idle time (seconds)", style=wide, layout={"width": "min(24em, 100%)"}
         )
         self.unit = ipywidgets.Dropdown(
-            description="Unit in Genesys Cloud", style=wide, layout={"width": "min(20em, 100%)"}
+            description="Unit in Genesys Cloud", style=wide, layout={"width": "min(24em, 100%)"}
         )
         self.groups_enabled = ipywidgets.Checkbox(
-            description="Groups may have an idle timeout of their own", indent=False
+            description="Groups may have an idle timeout of their own", indent=False, layout={"width": "auto"}
         )
         limits = ipywidgets.HTML(
-            f"From {low} to {high} seconds (5 minutes to 8 hours); an organization under HIPAA may be limited to "
-            "900 seconds. The unit is only how Genesys Cloud's own page shows it."
+            paragraphs(
+                f"From {low} to {high} seconds (5 minutes to 8 hours); an organization under HIPAA may be limited "
+                "to 900 seconds. The unit is only how Genesys Cloud's own page shows it."
+            )
         )
         self._permission = ipywidgets.HTML()
         self.refresh_button = self.button("Refresh", self.refresh, tooltip="Read it again and reset the form")
@@ -113,12 +117,7 @@ class IdleTimeoutPanel(ConnectedPanel):
     def _show(self, read: tuple[IdleTokenTimeout, bool | None]) -> None:
         timeout, self._may_change = read
         self._fill(timeout)
-        self._permission.value = (
-            f"<strong>⚠ This token does not have the permission {PERMISSION}</strong>: Genesys Cloud will refuse a "
-            "change. Ask an administrator for a role with it, then sign in again."
-            if self._may_change is False
-            else ""
-        )
+        self._permission.value = missing_permission(PERMISSION) if self._may_change is False else ""
         self.say("This is how it is now.", "ok")
 
     def _fill(self, timeout: IdleTokenTimeout) -> None:

@@ -7,7 +7,7 @@ from html import escape
 
 import pandas as pd
 
-__all__ = ["fields_html", "frame_html", "paragraphs", "scopes_html"]
+__all__ = ["fields_html", "frame_html", "missing_permission", "paragraphs", "scopes_html"]
 
 
 def fields_html(rows: Iterable[tuple[str, str]]) -> str:
@@ -26,9 +26,17 @@ def frame_html(frame: pd.DataFrame) -> str:
     return f'<div class="gct-wide"><table class="gct-table"><tr>{head}</tr>{body}</table></div>'
 
 
-def paragraphs(lines: Iterable[str]) -> str:
+def paragraphs(*lines: str) -> str:
     """Return a paragraph a line; the lines are HTML already."""
     return '<div class="gct-text">' + "".join(f"<p>{line}</p>" for line in lines) + "</div>"
+
+
+def missing_permission(permission: str) -> str:
+    """Return the warning that a token lacks what a panel is for."""
+    return paragraphs(
+        f"<strong>⚠ This token does not have the permission {escape(permission)}</strong>: Genesys Cloud will refuse. "
+        "Ask an administrator for a role with it, then sign in again."
+    )
 
 
 def scopes_html(scopes: Iterable[str]) -> str:

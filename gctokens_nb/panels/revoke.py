@@ -24,7 +24,7 @@ from gctokens_nb.errors import (
 from gctokens_nb.models import User
 from gctokens_nb.panels.confirmation import Confirmation
 from gctokens_nb.panels.connected import ConnectedPanel
-from gctokens_nb.panels.markup import frame_html
+from gctokens_nb.panels.markup import frame_html, missing_permission
 
 __all__ = ["RevokePanel"]
 
@@ -72,14 +72,14 @@ class RevokePanel(ConnectedPanel):
     """
 
     def __init__(self, connection: Connection) -> None:
-        super().__init__("Revoke", connection)
+        super().__init__("Revoke tokens", connection)
         self._records: list[dict[str, Any]] = []
         self._own_id: str | None = None
         self._searched = ""
         self._may_revoke_others: bool | None = None  # None: not known
 
         self.target = ipywidgets.RadioButtons(
-            options=[_USER, _OWN], description="Revoke", orientation="horizontal", layout={"width": "auto"}
+            options=[_USER, _OWN], description="Whose", orientation="horizontal", layout={"width": "auto"}
         )
         self.search_text = ipywidgets.Text(
             description="User", placeholder="name, e-mail or id", layout={"width": "min(32em, 100%)"}
@@ -139,12 +139,7 @@ class RevokePanel(ConnectedPanel):
 
     def _looked_up(self, known: tuple[str | None, bool | None]) -> None:
         self._own_id, self._may_revoke_others = known
-        self._permission.value = (
-            f"<strong>⚠ This token does not have the permission {PERMISSION}</strong>: Genesys Cloud will refuse to "
-            "revoke a user's tokens. Ask an administrator for a role with it, then sign in again."
-            if self._may_revoke_others is False
-            else ""
-        )
+        self._permission.value = missing_permission(PERMISSION) if self._may_revoke_others is False else ""
 
     # Finding
 
@@ -323,7 +318,7 @@ def _history_html(history: pd.DataFrame) -> str:
     link = base64.b64encode(_csv(shown).encode()).decode()
     return (
         f"<strong>Done in this panel</strong>{frame_html(shown.iloc[::-1])}"
-        f'<a download="revocations.csv" href="data:text/csv;charset=utf-8;base64,{link}">Download as CSV</a>'
+        f'<a class="gct-link" download="revocations.csv" href="data:text/csv;charset=utf-8;base64,{link}">Download as CSV</a>'
     )
 
 

@@ -80,7 +80,9 @@ class TokenInfoPanel(ConnectedPanel):
 
     def _show(self, info: TokenInfo) -> None:
         self.info = info
-        self._remarks.value = paragraphs(f"<strong>⚠ {escape(remark)}</strong>" for remark in remarks(info))
+        self._remarks.value = paragraphs(
+            *(f"<strong>⚠ {escape(remark)}</strong>" for remark in remarks(info))
+        )
         self._idles.ends_at = info.date_token_idles.timestamp() if info.date_token_idles else 0.0
         try:
             token = self.connection.access_token
