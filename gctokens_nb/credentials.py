@@ -27,13 +27,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gctokens_nb.errors import ConfigurationError, CredentialsError
-from gctokens_nb.redaction import Secret
+from gctokens_nb.redaction import MaskedDict, Secret
 from gctokens_nb.regions import Region, resolve
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Credentials", "CredentialsWarning", "find", "save_secret", "sources"]
+__all__ = ["Credentials", "CredentialsWarning", "find", "prefill", "save_secret", "sources"]
 
 _DEFAULT_PROFILE = "DEFAULT"
 _ENVIRONMENT: tuple[Mapping[str, str], ...] = (
@@ -86,7 +86,7 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Source(msgspec.Struct, frozen=True):
     name: str
-    held: dict[str, str]  # field -> value; never shown
+    held: MaskedDict  # field -> value
     where: dict[str, str]  # field -> where it stands
 
     def __repr__(self) -> str:
@@ -121,12 +121,9 @@ def find(
         UnknownRegionError, InsecureUrlError:
             The region cannot be used.
     """
-    arguments = {
-        "region": environment if isinstance(environment, str) else None,
-        "client_id": client_id,
-        "client_secret": client_secret and Secret(client_secret).reveal(),
-        "access_token": access_token and Secret(access_token).reveal(),
-    }
+    # Wrapped, as is all that holds a secret below: a traceback with locals shows a mask.
+    client_secret = Secret(client_secret) if client_secret else None
+    access_token = Secret(access_token) if access_token else None
     if access_token and (client_id or client_secret):
         raise CredentialsError(
             "Both an access token and a client were given.",
@@ -134,17 +131,23 @@ def find(
         )
     given = _Source(
         "arguments",
-        {field: value for field, value in arguments.items() if value},
-        {field: f"the argument {'environment' if field == 'region' else field}" for field in arguments},
+        _held(
+            {
+                "region": environment,
+                "client_id": client_id,
+                "client_secret": client_secret and client_secret.reveal(),
+                "access_token": access_token and access_token.reveal(),
+            }
+        ),
+        {field: f"the argument {'environment' if field == 'region' else field}" for field in _PROFILE},
     )
     found = [given, *_standing(profile)]
     origins: dict[str, str] = {}
     region, notes = _find_region(environment, found, origins, prompt=prompt)
     token_source, client_source = _choose(found)
     if client_source is None and token_source is None and prompt:
-        client_source = _Source(
-            "prompt", {"client_id": input("OAuth client id: ").strip()}, {"client_id": "the prompt"}
-        )
+        asked = _held({"client_id": input("OAuth client id: ")})
+        client_source = _Source("prompt", asked, {"client_id": "the prompt"}) if asked else None
     chosen = token_source or client_source
     if chosen is None:
         raise CredentialsError(
@@ -161,12 +164,15 @@ def find(
     origins["client_id"] = chosen.where["client_id"]
     secret_source = _secret_source(chosen_id, [given, chosen, *found])
     if secret_source is not None:
-        secret: str | None = secret_source.held["client_secret"]
+        secret: Secret | None = Secret(secret_source.held["client_secret"])
         origins["client_secret"] = secret_source.where["client_secret"]
     elif keyring and (secret := _from_keyring(chosen_id, region)):
         origins |= {"client_secret": "the keyring"}
     elif prompt:
-        secret, origins["client_secret"] = getpass.getpass("OAuth client secret: "), "the prompt"
+        secret, origins["client_secret"] = (
+            Secret(getpass.getpass("OAuth client secret: ").strip()),
+            "the prompt",
+        )
     else:
         secret = None
     if not secret:
@@ -175,7 +181,7 @@ def find(
             "Pass client_secret, set it beside the id, or let yourself be asked with prompt=True.",
         )
     return Credentials(
-        region=region, client_id=chosen_id, client_secret=Secret(secret), origins=origins, notes=tuple(notes)
+        region=region, client_id=chosen_id, client_secret=secret, origins=origins, notes=tuple(notes)
     )
 
 
@@ -219,6 +225,21 @@ def sources(profile: str | None = None) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["value", "place", "found", "used"])
 
 
+def prefill() -> dict[str, str]:
+    """Return the `region` and `client_id` that `connect()` would take from this machine, to begin a form with; no secret.
+
+    Raises:
+        CredentialsError:
+            `~/.gc/config.toml` cannot be read.
+
+    """
+    standing = _standing(None)
+    client = _choose(standing)[1]
+    region = next((source.held["region"] for source in standing if "region" in source.held), None)
+    found = {"region": region, "client_id": client and client.held["client_id"]}
+    return {field: value for field, value in found.items() if value}
+
+
 def save_secret(client_id: str, client_secret: str | Secret, environment: str | Region) -> None:
     """Keep a client's secret in the operating system's keyring, for `connect(keyring=True)`.
 
@@ -229,9 +250,10 @@ def save_secret(client_id: str, client_secret: str | Secret, environment: str | 
             There is no keyring, or it refuses.
 
     """
+    client_secret = Secret(client_secret)
     store = _keyring()
     try:
-        store.set_password(_keyring_service(resolve(environment)), client_id, Secret(client_secret).reveal())
+        store.set_password(_keyring_service(resolve(environment)), client_id, client_secret.reveal())
     except store.errors.KeyringError as error:
         raise CredentialsError(
             f"The keyring did not take the secret: {type(error).__name__}.",
@@ -243,9 +265,7 @@ def _standing(profile: str | None, *, absent_too: bool = False) -> list[_Source]
     """Return the sources that stand on this machine, in their order."""
     variables = []
     for names in _ENVIRONMENT:
-        values = {
-            field: value for field, name in names.items() if (value := os.environ.get(name, "").strip())
-        }
+        values = _held({field: os.environ.get(name) for field, name in names.items()})
         where = {field: f"the environment variable {name}" for field, name in names.items()}
         if values or absent_too:
             variables.append(_Source("environment", values, where))
@@ -268,9 +288,9 @@ def _from_profile(name: str, *, required: bool, absent_too: bool) -> list[_Sourc
     path = Path.home() / ".gc" / "config.toml"
     shown = f"profile {name} in ~/.gc/config.toml"
     where = {field: f"{key} of {shown}" for field, key in _PROFILE.items()}
-    absent = [_Source("profile", {}, where)] if absent_too else []
+    absent = [_Source("profile", MaskedDict(), where)] if absent_too else []
     try:
-        text = path.read_bytes()
+        text = Secret(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         if required:
             raise CredentialsError(
@@ -281,6 +301,8 @@ def _from_profile(name: str, *, required: bool, absent_too: bool) -> list[_Sourc
         raise CredentialsError(
             f"~/.gc/config.toml cannot be read: {error.strerror}.", "Check its permissions."
         ) from None
+    except UnicodeDecodeError:
+        raise CredentialsError("~/.gc/config.toml is not UTF-8.", "Mend the file, or move it away.") from None
     table = _table(text, name, required=required)
     if table is None:
         return absent
@@ -298,26 +320,27 @@ def _from_profile(name: str, *, required: bool, absent_too: bool) -> list[_Sourc
             CredentialsWarning,
             stacklevel=5,
         )
-    values = {
-        field: value.strip()
-        for field, key in _PROFILE.items()
-        if isinstance(value := table.get(key), str) and value.strip()
-    }
-    return [_Source("profile", values, where)]
+    return [_Source("profile", _held({field: table.get(key) for field, key in _PROFILE.items()}), where)]
 
 
-def _table(text: bytes, name: str, *, required: bool) -> dict[str, Any] | None:
+def _held(values: Mapping[str, object]) -> MaskedDict:
+    """Return the texts among `values` without the white space around them; what is empty is not held."""
+    return MaskedDict(
+        {field: text.strip() for field, text in values.items() if isinstance(text, str) and text.strip()}
+    )
+
+
+def _table(text: Secret, name: str, *, required: bool) -> MaskedDict | None:
     import tomllib  # noqa: PLC0415 - only where there is such a file
 
     try:
-        tables = tomllib.loads(text.decode("utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        # Only the place: the text of the error may quote a secret.
-        place = str(error)[str(error).rfind("(at ") :] if "(at " in str(error) else "(not UTF-8)"
+        tables = MaskedDict(tomllib.loads(text.reveal()))
+    except tomllib.TOMLDecodeError as error:
+        place = str(error).rpartition("(at ")[2].rstrip(")")  # not the rest of it, which may quote a secret
         raise CredentialsError(
-            f"~/.gc/config.toml is no valid TOML {place}.", "Mend the file, or move it away."
+            f"~/.gc/config.toml is no valid TOML (at {place}).", "Mend the file, or move it away."
         ) from None
-    by_name = {key.lower(): table for key, table in tables.items() if isinstance(table, dict)}
+    by_name = {key.lower(): MaskedDict(table) for key, table in tables.items() if isinstance(table, dict)}
     table = by_name.get(name.lower())
     if table is None and required:
         raise CredentialsError(
@@ -390,10 +413,10 @@ def _keyring() -> Any:
     return keyring
 
 
-def _from_keyring(client_id: str, region: Region) -> str | None:
+def _from_keyring(client_id: str, region: Region) -> Secret | None:
     store = _keyring()
     try:
-        found: str | None = store.get_password(_keyring_service(region), client_id)
+        found = Secret(store.get_password(_keyring_service(region), client_id) or "")
     except store.errors.KeyringError as error:
         raise CredentialsError(
             f"The keyring could not be read: {type(error).__name__}.",

@@ -29,7 +29,7 @@ from gctokens_nb.errors import (
     LoginError,
     SignedOutError,
 )
-from gctokens_nb.redaction import Secret, redact
+from gctokens_nb.redaction import MaskedDict, Secret, redact
 from gctokens_nb.regions import Region
 from gctokens_nb.transport import (
     CONNECT_TIMEOUT_SECONDS,
@@ -426,19 +426,12 @@ def _token_request(url: str, form: _Form, client_id: str, basic: Secret | None) 
     return requests.Request("POST", url, data=data, headers=headers)
 
 
-class _Said(dict[str, Any]):
-    """What the login host said. It may hold tokens, so its repr shows nothing of it."""
-
-    def __repr__(self) -> str:
-        return "<the login host's answer>"
-
-
-def _said(answer: requests.Response) -> _Said:
+def _said(answer: requests.Response) -> MaskedDict:
     try:
         fields = msgspec.json.decode(answer.content)
     except (msgspec.DecodeError, RecursionError):
-        return _Said()
-    return _Said(fields) if isinstance(fields, dict) else _Said()
+        return MaskedDict()
+    return MaskedDict(fields) if isinstance(fields, dict) else MaskedDict()
 
 
 def _read_token(

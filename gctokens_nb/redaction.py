@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Iterable
+from typing import Any
 
 MASK = "…"
 
@@ -44,6 +45,13 @@ class Secret:
 
     def __hash__(self) -> int:
         return hash(self._value)
+
+
+class MaskedDict(dict[str, Any]):
+    """A dict that may hold secrets among its values: its repr shows the keys only."""
+
+    def __repr__(self) -> str:
+        return f"{{{', '.join(self)}: {MASK}}}"
 
 
 def redact(text: str, secrets: Iterable[Secret | str | None]) -> str:
