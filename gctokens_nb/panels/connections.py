@@ -134,15 +134,19 @@ def _row(name: str, values: list[Any], unread: int) -> str:
 
 def _comparable(value: Any) -> Any:
     if isinstance(value, list):
-        return sorted(map(str, value))
+        return sorted(map(_item, value))
     return None if pd.isna(value) else value
 
 
 def _cell(value: Any, values: list[Any]) -> str:
     if isinstance(value, list):
-        everywhere = set.intersection(*(set(map(str, other)) for other in values))
-        rest = [escape(item) for item in sorted(map(str, value)) if item not in everywhere]
+        everywhere = set.intersection(*(set(map(_item, other)) for other in values))
+        rest = [escape(item) for item in sorted(map(_item, value)) if item not in everywhere]
         return f"{len(value)}" + (f", not everywhere: {', '.join(rest)}" if rest else "")
     if isinstance(value, pd.Timestamp):
         return f"{value:%Y-%m-%d %H:%M:%S} UTC"
     return "" if pd.isna(value) else escape(str(value))
+
+
+def _item(item: Any) -> str:
+    return " in division ".join(map(str, item)) if isinstance(item, tuple) else str(item)

@@ -1,0 +1,898 @@
+"""What panels do, without a browser: their buttons are clicked from Python, against the sandbox."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import gctokens_nb as gct
+from gctokens_nb.panels import (
+    ConnectionsPanel,
+    Dashboard,
+    IdleTimeoutPanel,
+    Panel,
+    RevokePanel,
+    TokenInfoPanel,
+)
+from gctokens_nb.sandbox import Fault, Sandbox
+
+HOSTILE = '<img src=x onerror="alert(1)">'
+SignIn = Callable[..., gct.Connection]
+
+
+@pytest.fixture
+def opened() -> Iterator[Callable[[Any], Any]]:
+    """Wait until a panel has read what it shows; close it after the test."""
+    panels: list[Any] = []
+
+    def open_panel(panel: Any) -> Any:
+        panels.append(panel)
+        panel.wait()
+        return panel
+
+    yield open_panel
+    for panel in panels:
+        panel.close()
+
+
+def texts(widget: Any) -> str:
+    """Every trait of a widget and of all below it, as the page gets them."""
+    return str(widget.get_state()) + "".join(texts(child) for child in getattr(widget, "children", ()))
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for what another thread does."""
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        threading.Event().wait(0.005)
+
+
+def run_code(panel: Any) -> dict[str, Any]:
+    """Run what a panel shows as code; the names it leaves."""
+    names: dict[str, Any] = {}
+    exec(panel.code, names)  # the point of the test
+    return names
+
+
+# The frame
+
+
+@pytest.fixture
+def asking(gc: gct.Connection, opened: Callable[[Any], Any]) -> Any:
+    """A panel with one button, which asks for the token."""
+    panel = Panel("A test")
+    button = panel.button(
+        "Ask",
+        lambda: panel.work(
+            "Asking", gc.tokens.get_tokens_me, lambda info: panel.say(info.organization.name, "ok")
+        ),
+    )
+    panel.actions.children = [button]
+    panel.ask_button = button
+    return opened(panel)
+
+
+def test_a_click_returns_while_the_call_runs(asking: Any, sandbox: Sandbox) -> None:
+    """The kernel is free during a call; the panel says that it works, and takes no clicks but on Cancel."""
+    held = sandbox.add_fault(Fault("hold"))
+    started = time.monotonic()
+    asking.ask_button.click()
+    assert time.monotonic() - started < 0.1
+    assert (asking.status.text, asking.status.kind) == ("Asking…", "busy")
+    assert asking.ask_button.disabled
+    assert not asking.cancel_button.layout.display
+    held.release()
+    asking.wait()
+    assert (asking.status.text, asking.status.kind) == (sandbox.organization.name, "ok")
+    assert not asking.ask_button.disabled
+    assert asking.cancel_button.layout.display == "none"
+
+
+def test_a_second_click_does_nothing(asking: Any, sandbox: Sandbox) -> None:
+    """Two clicks in a row send one request."""
+    held = sandbox.add_fault(Fault("hold"))
+    before = len(sandbox.calls)
+    asking.ask_button.click()
+    asking.ask_button.click()
+    held.release()
+    asking.wait()
+    assert len(sandbox.calls) == before + 1
+
+
+def test_a_wait_is_shown_and_ends_at_once_when_cancelled(asking: Any, sandbox: Sandbox) -> None:
+    """A pause for the rate limit says how long and why; Cancel ends it, and nothing more is sent."""
+    sandbox.add_fault(Fault("status", status=429, seconds=30))
+    asking.ask_button.click()
+    wait_until(lambda: "waiting 30 s (the rate limit)" in asking.status.text)
+    sent, started = len(sandbox.calls), time.monotonic()
+    asking.cancel_button.click()
+    assert time.monotonic() - started < 1
+    assert "was cancelled" in asking.status.text
+    assert "Rate limit" in asking.status.text or "Too many requests" in asking.status.text
+    assert not asking.ask_button.disabled
+    assert len(sandbox.calls) == sent
+
+
+def test_cancelling_a_request_that_was_sent_says_that_its_outcome_is_unknown(
+    asking: Any, sandbox: Sandbox
+) -> None:
+    """The panel is free at once; the answer that comes later changes nothing in it."""
+    held = sandbox.add_fault(Fault("hold"))
+    asking.ask_button.click()
+    held.wait_until_held()
+    asking.cancel_button.click()
+    assert "whether it took effect is unknown" in asking.status.text
+    assert not asking.busy
+    shown = asking.status.text
+    held.release()
+    wait_until(lambda: not workers())
+    assert asking.status.text == shown
+
+
+def test_nothing_more_is_sent_after_cancel(
+    sandbox: Sandbox, sign_in: SignIn, opened: Callable[[Any], Any]
+) -> None:
+    """A revocation that is cancelled during the request before it never happens."""
+    gc = sign_in(access_token=sandbox.issue_token("grace.hopper@cumulus-airlines.example"))
+    panel = opened(RevokePanel(gc))
+    panel.choose("ada.lovelace@cumulus-airlines.example")
+    gc.directory._own = None  # as for a token whose user is not known yet: delete_token() asks first
+    panel.revoke_button.click()
+    held = sandbox.add_fault(Fault("hold", path="/users/me"))
+    panel.confirm_button.click()
+    held.wait_until_held()
+    panel.cancel_button.click()
+    held.release()
+    wait_until(lambda: not workers())
+    assert not sandbox.revocations
+    assert list(panel.history["outcome"]) == ["unknown"]
+
+
+def test_an_unexpected_exception_is_shown_by_type_and_place(opened: Callable[[Any], Any]) -> None:
+    """A bug of ours is said to be one, where it is; its text, which may hold anything, is not shown."""
+    panel = opened(Panel("A test"))
+
+    def fail() -> None:
+        raise KeyError("secret")
+
+    panel.work("Failing", fail, lambda _: None)
+    panel.wait()
+    assert re.search(r"Unexpected KeyError at test_panels\.py, line \d+: this is a bug", panel.status.text)
+    assert "secret" not in texts(panel)
+    panel.button("Fail", fail).click()
+    assert "Unexpected KeyError" in panel.status.text
+    panel.work("Failing later", int, lambda _: fail())
+    panel.wait()
+    assert "Unexpected KeyError" in panel.status.text
+
+
+def test_closing_leaves_no_thread_and_no_widget(asking: Any, sandbox: Sandbox) -> None:
+    """A closed panel shows nothing more, and its thread ends with the request that was under way."""
+    held = sandbox.add_fault(Fault("hold"))
+    asking.ask_button.click()
+    held.wait_until_held()
+    asking.close()
+    asking.wait()
+    assert asking.comm is None
+    assert asking.ask_button.comm is None
+    held.release()
+    wait_until(lambda: not workers())
+    asking.ask_button.click()
+    assert not asking.busy
+
+
+def test_waiting_has_an_end(asking: Any, sandbox: Sandbox) -> None:
+    """`wait()` says what the panel is still doing."""
+    held = sandbox.add_fault(Fault("hold"))
+    asking.ask_button.click()
+    with pytest.raises(TimeoutError, match="Asking"):
+        asking.wait(timeout_seconds=0.01)
+    held.release()
+
+
+def test_missing_packages_are_named() -> None:
+    """Without anywidget, a panel says what to install."""
+    code = "import sys; sys.modules['anywidget'] = None\nimport gctokens_nb as gct\ngct.panels.TokenInfoPanel"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "pip install 'gctokens-nb[notebook]'" in ran.stderr.splitlines()[-1]
+
+
+def workers() -> list[threading.Thread]:
+    """The threads of panels that are alive."""
+    return [thread for thread in threading.enumerate() if thread.name.endswith("Panel")]
+
+
+# Every panel
+
+MAKERS: dict[str, Callable[[gct.Connection], Any]] = {
+    "token info": TokenInfoPanel,
+    "revoke": RevokePanel,
+    "idle timeout": IdleTimeoutPanel,
+    "connections": lambda gc: ConnectionsPanel({"one": gc}),
+}
+
+
+@pytest.mark.parametrize("make", MAKERS.values(), ids=list(MAKERS))
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (Fault("html", status=503), "answered with 503 and a body that is not the platform's"),
+        (Fault("html", status=200), "an HTML page: this is not taken for success"),
+        (Fault("garbage"), "not"),
+        (Fault("status", status=500), "try again in a few minutes"),
+        (Fault("drop-before"), "broke before"),
+    ],
+    ids=["html error", "html page", "garbage", "500", "dropped"],
+)
+def test_an_error_is_told_in_the_panel(
+    make: Callable[[gct.Connection], Any],
+    fault: Fault,
+    told: str,
+    sign_in: SignIn,
+    sandbox: Sandbox,
+    opened: Any,
+) -> None:
+    """Whatever a server or proxy does, the panel says what happened and works on once that is over."""
+    panel = opened(make(sign_in()))
+    sandbox.add_fault(fault)
+    panel.refresh()
+    panel.wait()
+    assert panel.status.kind == "error"
+    assert told in panel.status.text
+    sandbox.clear_faults()
+    panel.refresh()
+    panel.wait()
+    assert panel.status.kind != "error"
+
+
+@pytest.mark.parametrize("make", MAKERS.values(), ids=list(MAKERS))
+def test_a_pause_in_the_middle_is_survived(
+    make: Callable[[gct.Connection], Any], sign_in: SignIn, sandbox: Sandbox, opened: Any
+) -> None:
+    """429 once is waited for, then the panel shows what it should."""
+    panel = opened(make(sign_in()))
+    sandbox.add_fault(Fault("status", status=429, seconds=0.05, times=1))
+    panel.refresh()
+    panel.wait()
+    assert panel.status.kind != "error"
+
+
+@pytest.mark.parametrize("make", MAKERS.values(), ids=list(MAKERS))
+def test_no_trait_holds_a_secret(
+    make: Callable[[gct.Connection], Any], sign_in: SignIn, sandbox: Sandbox, opened: Any
+) -> None:
+    """Neither the token nor the client's secret is in what the page gets."""
+    gc = sign_in()
+    panel = opened(make(gc))
+    shown = texts(panel)
+    assert gc.access_token.value not in shown
+    assert str(sandbox.client("admin").client_secret) not in shown
+
+
+@pytest.mark.parametrize("make", MAKERS.values(), ids=list(MAKERS))
+def test_the_code_shown_does_what_the_panel_does(
+    make: Callable[[gct.Connection], Any],
+    sign_in: SignIn,
+    sandbox: Sandbox,
+    opened: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The lines run as they are, with the credentials in the environment, and give the panel's DataFrame."""
+    admin = sandbox.client("admin")
+    monkeypatch.setenv("GENESYSCLOUD_OAUTHCLIENT_ID", admin.client_id)
+    monkeypatch.setenv("GENESYSCLOUD_OAUTHCLIENT_SECRET", str(admin.client_secret))
+    panel = opened(make(sign_in()))
+    names = run_code(panel)
+    if "frame" in names:
+        moments = names["frame"].columns[names["frame"].dtypes.astype(str).str.startswith("datetime")]
+        pd.testing.assert_frame_equal(
+            names["frame"].drop(columns=moments).reset_index(drop=True),
+            panel.frame.drop(columns=moments).reset_index(drop=True),
+        )
+
+
+def test_the_code_of_a_sandbox_needs_nothing(opened: Any) -> None:
+    """For a connection to the sandbox, the code connects to one like it, of the same client and organization."""
+    with gct.connect_sandbox("no permissions", organization="Stratus Hotels") as gc:
+        panel = opened(TokenInfoPanel(gc))
+        names = run_code(panel)
+        assert names["frame"]["organization_name"].item() == "Stratus Hotels"
+        assert names["frame"]["client_name"].item() == "no permissions"
+        names["gc"].close()
+
+
+@pytest.mark.parametrize("make", [TokenInfoPanel, RevokePanel, IdleTimeoutPanel])
+def test_a_panel_whose_token_dies_signs_in_again(make: Callable[[gct.Connection], Any], opened: Any) -> None:
+    """The panel offers to sign in again, and goes on with the new connection."""
+    with gct.connect_sandbox() as gc:
+        panel = opened(make(gc))
+        assert panel._login_box.layout.display == "none"
+        gc.tokens.delete_tokens_me()
+        if make is RevokePanel:
+            panel.search_text.value = "ada"
+        else:
+            panel.refresh()
+        panel.wait()
+        assert "sign in again" in panel.status.text
+        assert not panel._login_box.layout.display
+        panel.sign_in_button.click()
+        panel.wait()
+        assert panel.status.kind == "ok"
+        assert panel._login_box.layout.display == "none"
+        assert panel.connection is not gc
+        if make is RevokePanel:  # what was typed is kept
+            assert panel.found.value.name == "Ada Lovelace"
+
+
+def test_signing_in_again_elsewhere_than_in_a_sandbox_asks_for_the_secret(
+    sandbox: Sandbox, sign_in: SignIn, opened: Any
+) -> None:
+    """The sign-in panel opens inside, with region and client filled in; after it, the panel goes on."""
+    gc = sign_in()
+    told: list[gct.Connection] = []
+    panel = opened(TokenInfoPanel(gc))
+    panel.on_sign_in(told.append)
+    gc.sign_out()
+    panel.refresh()
+    panel.wait()
+    panel.sign_in_button.click()
+    (login,) = panel._login_box.children
+    assert login.form.values["client_id"] == gc.client_id  # noqa: PD011 - no DataFrame
+    login.submit(client_secret=str(sandbox.client("admin").client_secret))
+    login.wait()
+    panel.wait()
+    assert told == [panel.connection]
+    assert panel.status.kind == "ok"
+
+
+# Token info
+
+
+def test_token_info_shows_every_field(gc: gct.Connection, opened: Any) -> None:
+    """Each field of TokenInfo and of its OAuth client is in the table, and in the DataFrame."""
+    panel = opened(TokenInfoPanel(gc))
+    table = panel._table.value
+    client = panel.info.oauth_client
+    for part in (
+        panel.info.organization.name,
+        panel.info.organization.id,
+        panel.info.home_organization.name,
+        *panel.info.authorized_scope,
+        client.id,
+        client.name,
+        client.authorized_grant_type,
+        client.state,
+        client.created_by.name,
+        client.modified_by.id,
+        f"{client.date_created:%Y-%m-%d %H:%M:%S}",
+        *(role.role_id for role in client.role_divisions),
+        gc.access_token.fingerprint,
+    ):
+        assert part in table
+    assert panel.frame["organization_name"].item() == panel.info.organization.name
+
+
+def test_refresh_leaves_the_idle_timer_alone_and_says_so(
+    gc: gct.Connection, sandbox: Sandbox, opened: Any
+) -> None:
+    """Reading again does not put off the moment at which the token idles out."""
+    panel = opened(TokenInfoPanel(gc))
+    idles_at = panel.info.date_token_idles
+    sandbox.advance(600)
+    panel.refresh_button.click()
+    panel.wait()
+    assert panel.info.date_token_idles == idles_at
+    assert "idle timer was left as it was" in panel.status.text
+    assert panel._idles.ends_at == idles_at.timestamp()
+    assert all(call.query == "preserveIdleTTL=true" for call in sandbox.calls if call.path.endswith("/me"))
+
+
+def test_sixty_scopes_are_counted_and_listed_one_by_one(sign_in: SignIn, opened: Any) -> None:
+    """Many scopes are readable."""
+    panel = opened(TokenInfoPanel(sign_in("many scopes")))
+    assert panel._table.value.count("60 scopes") == 2
+    assert panel._table.value.count("<li>") == 120
+
+
+def test_a_clone_is_pointed_out_in_words(sandbox: Sandbox, sign_in: SignIn, opened: Any) -> None:
+    """A home organization that is another one, and a cloned user, are said, not only shown."""
+    panel = opened(TokenInfoPanel(sign_in(access_token=sandbox.issue_token(sandbox.clone))))
+    remarks = panel._remarks.value
+    assert "belongs to Cumulus Airlines Partner and acts in Cumulus Airlines" in remarks
+    assert f"clone of user {panel.info.cloned_user.id}" in remarks
+    assert panel._ends.ends_at == 0  # nobody knows when a pasted token ends
+
+
+def test_a_disabled_client_is_pointed_out(sandbox: Sandbox, sign_in: SignIn, opened: Any) -> None:
+    """A token outlives its disabled client: the panel says so, and when the client goes."""
+    panel = opened(TokenInfoPanel(sign_in(access_token=sandbox.issue_token(client="disabled"))))
+    assert "OAuth client is disabled" in panel._remarks.value
+    assert "to be deleted on" in panel._remarks.value
+
+
+def test_server_text_is_shown_as_text(opened: Any) -> None:
+    """An organization named like an HTML tag is no tag in the page."""
+    with gct.connect_sandbox(organization=HOSTILE) as gc:
+        for panel in (TokenInfoPanel(gc), ConnectionsPanel({HOSTILE: gc})):
+            opened(panel)
+            assert "<img" not in panel._table.value
+            assert "&lt;img" in panel._table.value
+
+
+def test_before_anything_was_read_the_frame_has_no_rows(
+    gc: gct.Connection, sandbox: Sandbox, opened: Any
+) -> None:
+    """The DataFrames have their columns from the start."""
+    sandbox.add_fault(Fault("status", status=500))
+    assert opened(TokenInfoPanel(gc)).frame.empty
+    assert opened(IdleTimeoutPanel(gc)).frame.empty
+    assert list(opened(RevokePanel(gc)).history.columns)[:3] == ["at", "target", "user_id"]
+
+
+# Revoke
+
+
+@pytest.fixture
+def revoke(gc: gct.Connection, opened: Any) -> Any:
+    """The revoke panel of the administrator's client."""
+    return opened(RevokePanel(gc))
+
+
+def test_one_click_revokes_nothing(revoke: Any, sandbox: Sandbox) -> None:
+    """The first click asks, naming the person, what goes, single sign-on and the permission; No changes nothing."""
+    ada = sandbox.user("ada.lovelace@cumulus-airlines.example")
+    token = sandbox.issue_token(ada)
+    revoke.choose(ada.email)
+    revoke.revoke_button.click()
+    question = revoke._confirmation._question.value
+    for part in (ada.name, ada.email, ada.id, "All their tokens", "single sign-on", "oauth:token:delete"):
+        assert part in question
+    revoke.keep_button.click()
+    revoke.confirm_button.click()
+    assert not revoke.busy
+    assert sandbox.is_alive(token)
+    assert revoke.history.empty
+
+
+def test_confirmed_it_revokes_and_tells_time_outcome_and_correlation_id(
+    revoke: Any, sandbox: Sandbox
+) -> None:
+    """After the second click all tokens of the user are dead; the history keeps it, once for two clicks."""
+    ada = sandbox.user("ada.lovelace@cumulus-airlines.example")
+    token = sandbox.issue_token(ada)
+    revoke.choose(ada.id.upper())
+    revoke.revoke_button.click()
+    revoke.confirm_button.click()
+    revoke.confirm_button.click()
+    revoke.wait()
+    assert not sandbox.is_alive(token)
+    assert len(sandbox.revocations) == 1
+    row = revoke.history.iloc[0]
+    assert (row["user_id"], row["name"], row["email"], row["outcome"]) == (
+        ada.id,
+        ada.name,
+        ada.email,
+        "revoked",
+    )
+    assert row["correlation_id"] in revoke.status.text
+    assert f"{row['at']:%H:%M:%S} UTC" in revoke.status.text
+    assert row["correlation_id"] in revoke._history.value
+
+
+def test_the_own_token_is_revoked_with_proof(revoke: Any, gc: gct.Connection, sandbox: Sandbox) -> None:
+    """The own token takes two clicks too, and HEAD proves that it is dead."""
+    token = gc.access_token.value
+    revoke.target.value = "my own token"
+    assert "delete_tokens_me" in revoke.code
+    revoke.revoke_button.click()
+    assert gc.access_token.fingerprint in revoke._confirmation._question.value
+    assert sandbox.is_alive(token)
+    revoke.confirm_button.click()
+    revoke.wait()
+    assert not sandbox.is_alive(token)
+    assert "HEAD was answered with 401" in revoke.status.text
+    assert list(revoke.history["target"]) == ["own token"]
+
+
+def test_two_users_of_one_name_are_told_apart(revoke: Any) -> None:
+    """Both are listed with e-mail and id, and neither is chosen."""
+    revoke.search_text.value = "Maria Schmidt"
+    revoke.wait()
+    assert len(revoke.found.options) == 2
+    assert revoke.found.value is None
+    revoke.revoke_button.click()
+    assert "Choose a user first" in revoke.status.text
+
+
+def test_a_user_that_does_not_exist_is_said_to_be_none(revoke: Any) -> None:
+    """Neither a name, nor an id, nor nothing at all finds anybody."""
+    for typed in ("nobody at all", "01234567-89ab-cdef-0123-456789abcdef"):
+        revoke.choose(typed)
+        assert "Nobody here" in revoke.status.text
+        assert typed in revoke.status.text
+    revoke.search_text.value = "  "
+    revoke.wait()
+    assert "Type a name" in revoke.status.text
+    assert not revoke.found.options
+
+
+def test_what_is_typed_during_a_search_is_searched_next(revoke: Any, sandbox: Sandbox) -> None:
+    """The last text wins, without a search for each letter."""
+    held = sandbox.add_fault(Fault("hold", path="search"))
+    for typed in ("e", "em", "emm", "emmy"):
+        revoke.search_text.value = typed
+    held.release()
+    revoke.wait()
+    assert revoke.found.value.name == "Emmy Noether"
+    assert sum(call.path.endswith("search") for call in sandbox.calls) == 2
+
+
+def test_a_user_deleted_meanwhile_is_refused_in_words(revoke: Any, sandbox: Sandbox) -> None:
+    """A 404 is told with what to do next and kept in the history as refused."""
+    revoke.choose("ada.lovelace@cumulus-airlines.example")
+    sandbox.add_fault(Fault("status", method="DELETE", status=404))
+    revoke.revoke_button.click()
+    revoke.confirm_button.click()
+    revoke.wait()
+    assert "answered with 404" in revoke.status.text
+    row = revoke.history.iloc[0]
+    assert row["outcome"] == "refused"
+    assert row["correlation_id"] in revoke.status.text
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome"),
+    [
+        (Fault("drop-after", method="DELETE"), "unknown"),
+        (Fault("status", method="DELETE", status=500), "unknown"),
+        (Fault("status", method="DELETE", status=403), "refused"),
+        (Fault("status", method="HEAD", status=500), "revoked, not proven"),
+    ],
+    ids=["dropped", "500", "403", "no proof"],
+)
+def test_an_outcome_is_never_called_better_than_it_is(
+    revoke: Any, sandbox: Sandbox, fault: Fault, outcome: str
+) -> None:
+    """The history tells revoked, refused and unknown apart."""
+    sandbox.add_fault(fault)
+    revoke.target.value = "my own token"
+    revoke.revoke_button.click()
+    revoke.confirm_button.click()
+    revoke.wait()
+    assert list(revoke.history["outcome"]) == [outcome]
+    assert revoke.status.kind == "error"
+
+
+def test_nothing_sent_is_said_to_be_nothing_sent(revoke: Any, sandbox: Sandbox) -> None:
+    """A host that cannot be reached got nothing."""
+    revoke.choose("ada.lovelace@cumulus-airlines.example")
+    revoke.revoke_button.click()
+    sandbox.stop()
+    revoke.confirm_button.click()
+    revoke.wait()
+    assert "could be made" in revoke.status.text or "broke" in revoke.status.text
+    assert revoke.history["outcome"].item() in {"not sent", "unknown"}
+
+
+def test_a_missing_permission_is_told_before_the_click(
+    sign_in: SignIn, sandbox: Sandbox, opened: Any
+) -> None:
+    """A token without the permission hears so at once; searching needs one too, an id does not."""
+    panel = opened(RevokePanel(sign_in("no permissions")))
+    assert "does not have the permission oauth:token:delete" in panel._permission.value
+    panel.choose("ada")
+    assert "directory:user:view" in panel.status.text
+    assert "type the id" in panel.status.text
+    panel.choose(sandbox.users[2].id)
+    panel.revoke_button.click()
+    assert "which this token does not have" in panel._confirmation._question.value
+    panel.confirm_button.click()
+    panel.wait()
+    assert "oauth:token:delete" in panel.status.text
+    assert list(panel.history["outcome"]) == ["refused"]
+
+
+def test_a_permission_that_cannot_be_known_is_no_warning(
+    sign_in: SignIn, sandbox: Sandbox, opened: Any
+) -> None:
+    """Where the server does not tell, nothing is claimed."""
+    sandbox.add_fault(Fault("status", status=403, path="subjects"))
+    panel = opened(RevokePanel(sign_in()))
+    assert not panel._permission.value
+    assert panel.status.kind != "error"
+
+
+def test_the_own_user_is_named_as_such(sandbox: Sandbox, sign_in: SignIn, opened: Any) -> None:
+    """Somebody who chooses themselves is told so, and the code says allow_self."""
+    grace = sandbox.users[0]
+    token = sandbox.issue_token(grace)
+    panel = opened(RevokePanel(sign_in(access_token=token)))
+    panel.choose(grace.email)
+    assert "allow_self=True" in panel.code
+    panel.revoke_button.click()
+    assert "your own token goes too" in panel._confirmation._question.value
+    panel.confirm_button.click()
+    panel.wait()
+    assert not sandbox.is_alive(token)
+
+
+def test_another_choice_withdraws_the_question(revoke: Any) -> None:
+    """A confirmation can only be about what is chosen."""
+    revoke.choose("ada.lovelace@cumulus-airlines.example")
+    revoke.revoke_button.click()
+    revoke.choose("emmy.noether@cumulus-airlines.example")
+    assert revoke._confirmation.box.layout.display == "none"
+    revoke.confirm_button.click()
+    assert not revoke.busy
+
+
+def test_a_hostile_user_is_text_everywhere(revoke: Any, sandbox: Sandbox) -> None:
+    """A name full of HTML, line breaks and formulas harms neither page, nor code, nor CSV."""
+    user = sandbox.add_user(name=f'=HYPERLINK("x")\nimport os\n{HOSTILE}', email="evil@example.org")
+    revoke.choose(user.email)
+    assert len(revoke.code.splitlines()) == 4
+    revoke.revoke_button.click()
+    assert "<img" not in revoke._confirmation._question.value
+    revoke.confirm_button.click()
+    revoke.wait()
+    assert "<img" not in revoke._history.value
+    link = re.search(
+        r'download="revocations.csv" href="data:text/csv;charset=utf-8;base64,([^"]+)"', revoke._history.value
+    )
+    assert link
+    saved = pd.read_csv(io.BytesIO(base64.b64decode(link[1])))
+    assert saved["name"].item().startswith("'=HYPERLINK")
+    assert saved["user_id"].item() == user.id
+
+
+def test_the_code_of_a_chosen_user_revokes_them(
+    revoke: Any, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is shown for the choice does what Yes does."""
+    admin = sandbox.client("admin")
+    monkeypatch.setenv("GENESYSCLOUD_OAUTHCLIENT_ID", admin.client_id)
+    monkeypatch.setenv("GENESYSCLOUD_OAUTHCLIENT_SECRET", str(admin.client_secret))
+    revoke.search_text.value = "ada"
+    revoke.wait()
+    ada = revoke.found.value
+    run_code(revoke)
+    assert [revocation.user_id for revocation in sandbox.revocations] == [ada.id]
+    revoke.target.value = "my own token"
+    run_code(revoke)
+    revoke.target.value = "a user's tokens"
+    revoke.choose("mari")
+    assert len(run_code(revoke)["found"]) == 2
+
+
+# Idle timeout
+
+
+@pytest.fixture
+def idle(gc: gct.Connection, opened: Any) -> Any:
+    """The idle timeout panel of the administrator's client."""
+    return opened(IdleTimeoutPanel(gc))
+
+
+def test_the_idle_timeout_is_shown(idle: Any) -> None:
+    """What is so now is in words, in the form and in a DataFrame."""
+    assert "3600 seconds (1 h)" in idle._current.value
+    assert idle.seconds.value == 3600
+    assert idle.frame["idle_token_timeout_seconds"].item() == 3600
+    assert str(idle.frame.dtypes["idle_token_timeout_seconds"]) == "Int64"
+
+
+def test_group_timeouts_are_shown(gc: gct.Connection, opened: Any) -> None:
+    """What some groups have of their own is listed, and survives a change."""
+    bundle = {"priority": 1, "timeoutSeconds": 600, "groups": ["g1"], "inactivityTimeoutUnit": "Minutes"}
+    gc.tokens.put_tokens_timeout(
+        {"inactivityTimeoutGroupsEnabled": True, "inactivityTimeoutGroupBundles": [bundle]}
+    )
+    panel = opened(IdleTimeoutPanel(gc))
+    assert "600 seconds (10 min): g1" in panel._current.value
+    assert panel.frame["inactivity_timeout_group_bundles"].item() == [(1, 600, ["g1"])]
+    panel.seconds.value = 900
+    panel.change_button.click()
+    panel.wait()
+    panel.confirm_button.click()
+    panel.wait()
+    assert gc.tokens.get_tokens_timeout().raw["inactivityTimeoutGroupBundles"] == [bundle]
+
+
+def test_a_change_is_confirmed_with_before_and_after(idle: Any, gc: gct.Connection, sandbox: Sandbox) -> None:
+    """Only the confirmed change is made; the rest stays as somebody else may have set it meanwhile."""
+    idle.seconds.value = 900
+    gc.tokens.put_tokens_timeout({"inactivityTimeoutUnit": "Hours"})
+    idle.change_button.click()
+    idle.wait()
+    question = idle._confirmation._question.value
+    assert "3600 seconds (1 h) → <strong>900 seconds (15 min)" in question
+    assert "directory:organization:admin" in question
+    assert gc.tokens.get_tokens_timeout().idle_token_timeout_seconds == 3600
+    idle.confirm_button.click()
+    idle.confirm_button.click()
+    idle.wait()
+    now = gc.tokens.get_tokens_timeout()
+    assert (now.idle_token_timeout_seconds, now.inactivity_timeout_unit) == (900, "Hours")
+    assert "Changed" in idle.status.text
+    assert "Correlation id" in idle.status.text
+    assert idle.unit.value == "Hours"
+    assert sum(call.method == "PUT" for call in sandbox.calls) == 2
+
+
+def test_limits_and_empty_changes_are_explained_before_anything_is_sent(idle: Any, sandbox: Sandbox) -> None:
+    """60 seconds are refused in words, and so is a change that changes nothing."""
+    sent = len(sandbox.calls)
+    idle.change_button.click()
+    assert "Nothing in the form differs" in idle.status.text
+    idle.seconds.value = 60
+    idle.change_button.click()
+    assert "300 to 28800 seconds" in idle.status.text
+    assert len(sandbox.calls) == sent
+
+
+def test_no_leaves_the_timeout_alone(idle: Any, sandbox: Sandbox) -> None:
+    """After No, nothing was sent, and the form still says what was typed."""
+    idle.enabled.value = False
+    idle.change_button.click()
+    idle.wait()
+    assert "yes → <strong>no" in idle._confirmation._question.value
+    idle.keep_button.click()
+    assert not any(call.method == "PUT" for call in sandbox.calls)
+    assert idle.enabled.value is False
+
+
+def test_a_change_that_somebody_else_made_is_told(idle: Any, gc: gct.Connection) -> None:
+    """Where there is nothing left to change, no question is asked."""
+    idle.seconds.value = 900
+    gc.tokens.put_tokens_timeout({"idleTokenTimeoutSeconds": 900})
+    idle.change_button.click()
+    idle.wait()
+    assert "already made this change" in idle.status.text
+    assert idle._confirmation.box.layout.display == "none"
+
+
+def test_the_missing_permission_for_a_change_is_told(sign_in: SignIn, opened: Any) -> None:
+    """Anybody may read the timeout; who may not change it hears so before and after."""
+    panel = opened(IdleTimeoutPanel(sign_in("no permissions")))
+    assert "directory:organization:admin" in panel._permission.value
+    panel.seconds.value = 900
+    panel.change_button.click()
+    panel.wait()
+    assert "which this token does not have" in panel._confirmation._question.value
+    panel.confirm_button.click()
+    panel.wait()
+    assert "answered with 403" in panel.status.text
+    assert panel.seconds.value == 900
+
+
+def test_the_code_of_a_change_makes_it(
+    idle: Any, sandbox: Sandbox, gc: gct.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is shown for a change does what Yes does."""
+    admin = sandbox.client("admin")
+    monkeypatch.setenv("GENESYSCLOUD_OAUTHCLIENT_ID", admin.client_id)
+    monkeypatch.setenv("GENESYSCLOUD_OAUTHCLIENT_SECRET", str(admin.client_secret))
+    idle.seconds.value = 1200
+    idle.unit.value = "Hours"
+    run_code(idle)
+    now = gc.tokens.get_tokens_timeout()
+    assert (now.idle_token_timeout_seconds, now.inactivity_timeout_unit) == (1200, "Hours")
+
+
+# Several connections
+
+
+def test_differences_between_tokens_are_marked(gc: gct.Connection, sign_in: SignIn, opened: Any) -> None:
+    """Rows in which the tokens differ carry a sign; scopes that not all have are named."""
+    panel = opened(ConnectionsPanel({"admin": gc, "scopes": sign_in("many scopes")}))
+    rows = {name: sign for sign, name in re.findall(r'<th scope="row">(≠ )?(\w+)</th>', panel._table.value)}
+    assert rows["client_name"] == "≠ "
+    assert not rows["organization_name"]
+    assert "60, not everywhere: alerting" in panel._table.value
+    assert list(panel.frame.index) == ["admin", "scopes"]
+
+
+def test_a_connection_that_fails_does_not_hide_the_others(
+    gc: gct.Connection, sign_in: SignIn, opened: Any
+) -> None:
+    """The error is told with the label; the other tokens are shown."""
+    dead = sign_in("no permissions")
+    dead.tokens.delete_tokens_me()
+    panel = opened(ConnectionsPanel({"good": gc, "dead": dead}))
+    assert list(panel.frame.index) == ["good"]
+    assert panel.status.text.startswith("dead: GET /api/v2/tokens/me was answered with 401")
+    assert "not read" in panel._table.value
+
+
+# The dashboard
+
+
+@pytest.fixture
+def dashboard(gc: gct.Connection) -> Iterator[Dashboard]:
+    """The dashboard of the administrator's client."""
+    board = Dashboard(gc)
+    settle(board)
+    yield board
+    board.close()
+
+
+def settle(board: Any) -> None:
+    """Wait for all panels of a dashboard."""
+    for panel in (board.login, *board._panels.children):
+        panel.wait()
+
+
+def test_a_dashboard_without_a_connection_begins_with_the_sign_in() -> None:
+    """Only the sign-in is there; after it, the panels are."""
+    board = Dashboard()
+    assert board.connection is None
+    assert not board._panels.children
+    board.login.submit(region="sandbox")
+    settle(board)
+    settle(board)
+    assert board.token_info is not None
+    assert board.token_info.status.kind == "ok"
+    assert board.login.layout.display == "none"
+    assert repr(board) == "Dashboard()"
+    connection = board.connection
+    board.login.sign_out_button.click()
+    settle(board)
+    assert not board.connections
+    assert board._panels.layout.display == "none"
+    board.close()
+    assert connection is not None
+    connection.close()
+
+
+def test_a_dashboard_goes_from_one_connection_to_another(dashboard: Any, opened: Any) -> None:
+    """All panels work on the chosen connection; what was typed is searched for there."""
+    dashboard.revoke.search_text.value = "emmy"
+    dashboard.revoke.wait()
+    first = dashboard.revoke.found.value.id
+    with gct.connect_sandbox(organization="Stratus Hotels") as other:
+        dashboard.add(other)
+        settle(dashboard)
+        assert dashboard.token_info.info.organization.name == "Stratus Hotels"
+        assert dashboard.revoke.found.value.id != first
+        assert len(dashboard.side_by_side.frame) == 2
+        assert not dashboard.side_by_side.layout.display
+        dashboard.chooser.value = dashboard.chooser.options[0]
+        settle(dashboard)
+        assert dashboard.token_info.info.organization.name == "Cumulus Airlines"
+        assert dashboard.revoke.found.value.id == first
+
+
+def test_signing_in_again_in_one_panel_serves_all() -> None:
+    """A dashboard whose token died is whole again after one sign-in."""
+    with gct.connect_sandbox() as gc:
+        board: Any = Dashboard(gc)
+        settle(board)
+        gc.tokens.delete_tokens_me()
+        board.token_info.refresh()
+        board.token_info.wait()
+        board.token_info.sign_in_button.click()
+        settle(board)
+        settle(board)
+        assert len(board.connections) == 1
+        assert board.revoke.connection is board.token_info.connection is board.connection
+        assert board.side_by_side.status.kind == "ok"
+        board.close()
+
+
+def test_closing_a_dashboard_closes_all(dashboard: Any) -> None:
+    """No panel and no thread of it stays."""
+    panels = [dashboard.login, *dashboard._panels.children]
+    dashboard.close()
+    assert all(panel.comm is None for panel in panels)
+    wait_until(lambda: not workers())
