@@ -129,17 +129,16 @@ def find(
             "Both an access token and a client were given.",
             "Pass either access_token, or client_id and client_secret.",
         )
+    arguments = MaskedDict(
+        region=environment if isinstance(environment, str) else None,
+        client_id=client_id,
+        client_secret=client_secret and client_secret.reveal(),
+        access_token=access_token and access_token.reveal(),
+    )
     given = _Source(
         "arguments",
-        _held(
-            {
-                "region": environment,
-                "client_id": client_id,
-                "client_secret": client_secret and client_secret.reveal(),
-                "access_token": access_token and access_token.reveal(),
-            }
-        ),
-        {field: f"the argument {'environment' if field == 'region' else field}" for field in _PROFILE},
+        MaskedDict({field: value for field, value in arguments.items() if value}),
+        {field: f"the argument {'environment' if field == 'region' else field}" for field in arguments},
     )
     found = [given, *_standing(profile)]
     origins: dict[str, str] = {}
