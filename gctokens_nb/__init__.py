@@ -28,6 +28,8 @@ from gctokens_nb.waits import Cancel, Wait, watch_waits
 
 if TYPE_CHECKING:
     from gctokens_nb import frames, panels
+    from gctokens_nb.panels.ask import login
+    from gctokens_nb.revocation import plan_revocation, resume, revoke, revoke_fleet
     from gctokens_nb.sign_in import authenticate_with_saml2_bearer, begin_sign_in, sign_in_with_browser
 
 __version__ = "0.1.0"
@@ -50,8 +52,13 @@ __all__ = [
     "credentials",
     "errors",
     "frames",
+    "login",
     "panels",
+    "plan_revocation",
     "regions",
+    "resume",
+    "revoke",
+    "revoke_fleet",
     "sign_in_with_browser",
     "watch_waits",
 ]
@@ -60,7 +67,12 @@ _LAZY = {  # name -> the module it is, or stands in
     "authenticate_with_saml2_bearer": "gctokens_nb.sign_in",
     "begin_sign_in": "gctokens_nb.sign_in",
     "frames": "gctokens_nb.frames",
+    "login": "gctokens_nb.panels.ask",
     "panels": "gctokens_nb.panels",
+    "plan_revocation": "gctokens_nb.revocation",
+    "resume": "gctokens_nb.revocation",
+    "revoke": "gctokens_nb.revocation",
+    "revoke_fleet": "gctokens_nb.revocation",
     "sign_in_with_browser": "gctokens_nb.sign_in",
 }
 

@@ -14,7 +14,7 @@ from gctokens_nb.redaction import Secret
 __all__ = ["SecretForm"]
 
 
-class SecretForm(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not typed for subclasses
+class SecretForm(anywidget.AnyWidget):
     """Fields and a button, of which the secret ones live only in the page until they are sent, once.
 
     `ipywidgets.Password` sends each keystroke to the kernel, where it stays in the widget's state and so in the saved
@@ -41,7 +41,6 @@ class SecretForm(anywidget.AnyWidget):  # type: ignore[misc]  # anywidget is not
     .gct-form { display: flex; flex-direction: column; gap: 6px; max-width: 46em; margin: 4px 2px;
                 color: var(--jp-ui-font-color1, inherit); font-size: var(--jp-ui-font-size1, 13px); }
     .gct-row { display: grid; grid-template-columns: 12em minmax(0, 1fr); gap: 2px 8px; align-items: center; }
-    .gct-row[hidden] { display: none; }
     .gct-row small { grid-column: 2; color: var(--jp-ui-font-color2, inherit); }
     .gct-row a { color: var(--jp-content-link-color, LinkText); text-decoration: underline; }
     .gct-row input, .gct-row select {

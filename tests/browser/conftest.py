@@ -15,6 +15,7 @@ One server gives JupyterLab (what a saved notebook holds) and Voilà (how a pane
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import queue
@@ -34,7 +35,6 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, WebSocket, expect, sync_playwright
 
 import gctokens_nb
-from gctokens_nb.sandbox import Sandbox
 
 TIMEOUT_MILLISECONDS = 20_000  # a loaded machine, not a goal
 START_SECONDS = 90
@@ -192,6 +192,7 @@ class Open:
     Attributes:
         page: Playwright's page.
         received: Each message the page got from the kernel, as bytes, in order: comm messages, outputs, status.
+        sent: Each message the page sent to the kernel, likewise.
         path: The notebook's file.
     """
 
@@ -199,24 +200,32 @@ class Open:
         self.server = server
         self.path = server.root / name
         self.received: list[bytes] = []
+        self.sent: list[bytes] = []
         self.page: Page = context.new_page()
         self.page.on("websocket", self._listen)
 
     def _listen(self, socket: WebSocket) -> None:
         if "/channels" in socket.url:
-            socket.on(
-                "framereceived",
-                lambda frame: self.received.append(frame.encode() if isinstance(frame, str) else frame),
-            )
+            for event, frames in (("framereceived", self.received), ("framesent", self.sent)):
+                socket.on(event, functools.partial(_keep, frames))
 
     def received_text(self) -> str:
         """Everything the kernel sent to this page, JSON escapes undone."""
-        text = b"\n".join(self.received).decode("utf-8", "replace")
-        return text + re.sub(r"\\u([0-9a-fA-F]{4})", lambda match: chr(int(match[1], 16)), text)
+        return _readable(b"\n".join(self.received))
 
     def close(self) -> None:
         """Close the page; the kernel lives on."""
         self.page.close()
+
+
+def _keep(frames: list[bytes], frame: str | bytes) -> None:
+    frames.append(frame.encode() if isinstance(frame, str) else frame)
+
+
+def _readable(data: bytes) -> str:
+    """Text as it came, and once more with JSON's escapes of non-ASCII characters undone."""
+    text = data.decode("utf-8", "replace")
+    return text + re.sub(r"\\u([0-9a-fA-F]{4})", lambda match: chr(int(match[1], 16)), text)
 
 
 class VoilaPage(Open):
@@ -289,15 +298,7 @@ class LabNotebook(Open):
     def saved_text(self) -> str:
         """What is on disk now: the notebook and its checkpoints, JSON escapes undone."""
         files = [self.path, *self.path.parent.glob(f".ipynb_checkpoints/{self.path.stem}*")]
-        text = "\n".join(file.read_text("utf-8") for file in files)
-        return text + re.sub(r"\\u([0-9a-fA-F]{4})", lambda match: chr(int(match[1], 16)), text)
-
-
-@pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    """A sandbox of the test's own, in the test's process: kernels reach it at `sandbox.environment`."""
-    with Sandbox() as server:
-        yield server
+        return _readable(b"\n".join(file.read_bytes() for file in files))
 
 
 @pytest.fixture
