@@ -24,7 +24,7 @@ __all__ = ["Panel"]
 logger = logging.getLogger("gctokens_nb")
 T = TypeVar("T")
 Kind = Literal["info", "busy", "ok", "error"]
-_CANCEL_GRACE_SECONDS = 0.2  # how long a cancelled wait may take to end before its call is left to itself
+_CANCEL_GRACE_SECONDS = 0.2  # how long a cancelled call may take to end before it is left to itself
 
 
 class _Job:
@@ -218,7 +218,7 @@ class Panel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             job.failed(error)
 
     def cancel(self) -> None:
-        """End the call under way: a wait at once. A request already sent is left to itself, and the panel says so."""
+        """End the call under way: a wait at once, a request by breaking it off, of which the outcome is then unknown."""
         job = self._job
         if job is None:
             return
@@ -251,7 +251,7 @@ class Panel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
                 return
 
     def close(self) -> None:
-        """Close the panel and all widgets in it. A request already sent ends by itself; its answer is dropped."""
+        """Close the panel and all widgets in it. A request under way is broken off, and its thread ends."""
         with self._lock:
             self._closed = True
             job, self._job = self._job, None
