@@ -146,10 +146,11 @@ class Engine:
             if self._stop.is_set():
                 withdrawn += self._take_back()
             answers = [self._settle(result) for result in results]
+            self._ahead -= len(answers) + len(withdrawn)
             intents = [] if self._stop.is_set() else self._next_intents()
             if answers or intents or withdrawn:
                 self._journal.write(answers, intents, withdrawn, at=utc_now())
-            self._ahead += len(intents) - len(answers) - len(withdrawn)
+            self._ahead += len(intents)
             for intent in intents:
                 self._ready.put(intent)
             for answer in answers:
@@ -204,10 +205,8 @@ class Engine:
                 taken.append(intent)
 
     def _settle(self, result: _Result) -> Answer:
-        """Decide whether the user is tried again, and whether the run goes on; the answer for the journal."""
+        """Decide whether the user is tried again; the answer for the journal."""
         intent, answer, error = result.intent, result.answer, result.error
-        if error is not None and self._concerns_everybody(error):
-            self._give_up(error)
         if answer.outcome not in {AGAIN, UNKNOWN}:
             return answer
         limited = answer.status == 429
@@ -267,6 +266,8 @@ class Engine:
         except Exception as error:  # noqa: BLE001 - nothing may end a worker; what is not expected ends the run
             result = _failed(intent, sent_at, error)
             hold_seconds = result.hold_seconds
+            if self._concerns_everybody(error):
+                self._give_up(error)
         else:
             headers = response.headers
             result = _answered(intent, sent_at, response)

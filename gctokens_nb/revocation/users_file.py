@@ -91,7 +91,7 @@ def _read_table(name: str, content: bytes, column: str | None) -> list[str]:
     rows = [row + [""] * (width - len(row)) for row in rows]
     headless = column is None and any(_is_user(cell) for cell in rows[0])
     names = [f"column {number}" for number in range(1, width + 1)] if headless else rows.pop(0)
-    position = names.index(_choose(names, rows[:_SAMPLE_ROWS], column, name))
+    position = names.index(_choose(names, rows[:_SAMPLE_ROWS], column, f"file {name!r}"))
     return [row[position] for row in rows]
 
 
