@@ -56,6 +56,8 @@ class _Adapter(HTTPAdapter):
     ) -> Any:
         url = request.url or ""
         wanted = url[: url.find("/", len("https://"))], verify, cert, tuple((proxies or {}).items())
+        known: object
+        pool: Any
         known, pool = self._last
         if known != wanted:
             pool = super().get_connection_with_tls_context(request, verify, proxies, cert)
