@@ -270,6 +270,34 @@ def test_fifty_threads_renew_once(sandbox: Sandbox, sign_in):
     assert sign_ins(sandbox) == 2
 
 
+def test_a_late_401_takes_the_token_that_is_there(sandbox: Sandbox, sign_in):
+    """A thread whose 401 arrives after another one renewed uses that token instead of asking for a third."""
+    gc = sign_in()
+    sandbox.advance(86401)
+    held = sandbox.add_fault(Fault("hold", path="/tokens/me", times=1))
+    with ThreadPoolExecutor(1) as pool:
+        late = pool.submit(gc.tokens.get_tokens_me)
+        held.wait_until_held()
+        gc.tokens.get_tokens_me()
+        held.release()
+        assert late.result(timeout=10).organization
+    assert sign_ins(sandbox) == 2
+
+
+def test_a_connection_that_signed_out_meanwhile_stays_signed_out(sandbox: Sandbox, sign_in):
+    """A thread whose 401 arrives after a sign-out gets that error: it does not sign in again."""
+    gc = sign_in()
+    held = sandbox.add_fault(Fault("hold", method="GET", path="/tokens/me", times=1))
+    with ThreadPoolExecutor(1) as pool:
+        late = pool.submit(gc.tokens.get_tokens_me)
+        held.wait_until_held()
+        gc.sign_out()
+        held.release()
+        with pytest.raises(UnauthorizedError):
+            late.result(timeout=10)
+    assert sign_ins(sandbox) == 1
+
+
 def test_a_token_known_to_be_over_is_renewed_before_it_is_sent(sign_in):
     """A token whose end is known is replaced without the detour over a 401."""
     with Sandbox(token_lifetime_seconds=1) as short:
