@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -267,13 +268,21 @@ def test_a_retry_after_that_is_no_number_is_passed_over(sandbox: Sandbox, sign_i
     assert all(wait.seconds <= 0.004 for wait in waits)
 
 
-def test_the_backoff_doubles_with_jitter(sandbox: Sandbox, sign_in):
-    """Without a word of the server the bound of the wait doubles, and two clients do not wait alike."""
+def test_the_backoff_has_full_jitter(sandbox: Sandbox, sign_in):
+    """Without a word of the server the waits are drawn at random, so that two clients do not wait alike."""
     policy = gct.RetryPolicy(attempts=6, backoff_seconds=0.004)
     waits = waits_of(sandbox, sign_in, policy, Fault("status", path=ME, status=502, times=5))
     assert [wait.attempt for wait in waits] == [1, 2, 3, 4, 5]
     assert all(0 <= wait.seconds <= 0.004 * 2**n for n, wait in enumerate(waits))
     assert len({wait.seconds for wait in waits}) == 5
+
+
+def test_the_bound_of_the_backoff_doubles(sandbox: Sandbox, sign_in, monkeypatch: pytest.MonkeyPatch):
+    """At its longest each wait is twice the one before."""
+    monkeypatch.setattr(random, "uniform", lambda _, high: high)
+    policy = gct.RetryPolicy(backoff_seconds=0.002)
+    waits = waits_of(sandbox, sign_in, policy, Fault("status", path=ME, status=502, times=3))
+    assert [wait.seconds for wait in waits] == [0.002, 0.004, 0.008]
 
 
 def test_it_gives_up_once_retry_after_passes_the_limit(sandbox: Sandbox, sign_in):
