@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import psutil
 import pytest
 import requests
 from requests.adapters import HTTPAdapter
@@ -515,6 +517,26 @@ def test_threads_share_a_session(sandbox: Sandbox, gc):
         found = list(pool.map(lambda _: gc.tokens.get_tokens_me().organization, range(64)))
     assert all(found)
     assert len(sandbox.calls) == sandbox_calls + 64
+
+
+def open_connections(sandbox: Sandbox) -> int:
+    """How many sockets of this process lead to the sandbox's port."""
+    port = int(sandbox.base_url.rpartition(":")[2])
+    return sum(
+        1
+        for one in psutil.net_connections("tcp")
+        if one.pid == os.getpid() and one.raddr and one.raddr.port == port and one.status == "ESTABLISHED"
+    )
+
+
+def test_one_connection_is_kept_and_close_ends_it(sandbox: Sandbox, gc):
+    """Calls one after another share one connection, and `close()` ends it."""
+    gc.tokens.get_tokens_me()
+    gc.tokens.head_tokens_me()
+    gc.session.get(ME)
+    assert open_connections(sandbox) == 1
+    gc.session.close()
+    assert open_connections(sandbox) == 0
 
 
 def test_a_session_works_after_close(gc):
