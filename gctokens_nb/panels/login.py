@@ -112,7 +112,7 @@ class LoginPanel(Panel):
         )
         self.again_button = self.button(
             "Sign in again…",
-            self._ask,
+            self._again,
             tooltip="As somebody else or elsewhere; this sign-in is kept until then",
         )
         self.back_button = self.button("Back", self._back, tooltip="Leave this sign-in")
@@ -192,6 +192,10 @@ class LoginPanel(Panel):
             shown(widget, not form)
         self.back_button.description = back
         shown(self.back_button, bool(back))
+
+    def _again(self) -> None:
+        self._ask()
+        self.say("")
 
     def _back(self) -> None:
         if self._begun is None and self._connection is not None:

@@ -114,9 +114,13 @@ function render({ model, el }) {
     model.send({ type: "submit", values: all });
   });
   form.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape") return;
-    forget();
-    model.send({ type: "cancel" });
+    if (event.key === "Enter" && event.target.tagName === "INPUT") {
+      event.preventDefault(); // a browser would do this by itself, but JupyterLab stops it
+      if (!button.disabled) form.requestSubmit(button);
+    } else if (event.key === "Escape") {
+      forget();
+      model.send({ type: "cancel" });
+    }
   });
   model.on("change:fields", build);
   model.on("change:submit_label change:disabled", show);

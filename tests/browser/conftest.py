@@ -257,11 +257,16 @@ class LabNotebook(Open):
         """Wait until the notebook is shown and its kernel is connected and idle."""
         self.page.wait_for_function(_IDLE.replace("PANEL", self._panel), timeout=60_000)
 
-    def _do(self, command: str, *, wait: bool = True) -> None:
-        end = "" if wait else "; return null"
-        run = f"jupyterapp.commands.execute({json.dumps(command)})"
+    def _do(self, command: str, *, cell: int | None = None, wait: bool = True) -> None:
         self.page.evaluate(
-            f"async () => {{ jupyterapp.shell.activateById({self._panel}.id); {'await ' if wait else ''}{run}{end} }}"
+            f"""async ([command, cell, wait]) => {{
+                const panel = {self._panel};
+                jupyterapp.shell.activateById(panel.id);
+                if (cell !== null) panel.content.activeCellIndex = cell;
+                const done = jupyterapp.commands.execute(command);
+                if (wait) await done;
+            }}""",
+            [command, cell, wait],
         )
 
     def run_all(self) -> None:
@@ -278,13 +283,17 @@ class LabNotebook(Open):
         raise AssertionError("JupyterLab did not run the cells")
 
     def run_cell(self, index: int, *, wait: bool = True) -> None:
-        """Run one cell; without `wait`, only until the kernel is busy with it."""
-        self.page.evaluate(f"() => {{ {self._panel}.content.activeCellIndex = {index} }}")
-        self._do("notebook:run-cell", wait=wait)
+        """Run one cell; without `wait`, only until its prompt says that it runs."""
+        self._do("notebook:run-cell", cell=index, wait=wait)
         if not wait:
-            self.page.wait_for_function(
-                f"() => {self._panel}.sessionContext.session.kernel.status === 'busy'"
-            )
+            prompt = f"{self._panel}.content.widgets[{index}].inputArea.promptNode.textContent"
+            self.page.wait_for_function(f"() => {prompt}.includes('*')")
+
+    def end_subshells(self) -> None:
+        """Let comm messages wait while the kernel is busy, as they do where kernel or front end know no subshells."""
+        kernel = f"{self._panel}.sessionContext.session.kernel"
+        self.page.evaluate(f"() => {{ {kernel}.commsOverSubshells = 'disabled' }}")
+        self.page.wait_for_function(f"() => [...{kernel}._comms.values()].every(comm => !comm.subshellId)")
 
     def save(self) -> None:
         """Save the notebook and its checkpoint."""
