@@ -24,7 +24,7 @@ from gctokens_nb.errors import (
     api_error,
 )
 from gctokens_nb.oauth import AccessToken, TokenKeeper
-from gctokens_nb.redaction import redact
+from gctokens_nb.redaction import MaskedDict, redact
 from gctokens_nb.regions import Region
 from gctokens_nb.transport import (
     CONNECT_TIMEOUT_SECONDS,
@@ -171,6 +171,10 @@ class Session(requests.Session):
         stream: bool = kwargs.pop("stream", False)
         if kwargs.get("timeout") is None:
             kwargs["timeout"] = self.timeout_seconds
+        if "proxies" in kwargs:
+            kwargs["proxies"] = MaskedDict(
+                kwargs["proxies"] or {}
+            )  # a traceback with locals shows no password
         transmit = functools.partial(super().send, request, stream=True, **kwargs)
         return self._exchange(request, transmit, stream=stream)
 

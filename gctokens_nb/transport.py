@@ -20,6 +20,7 @@ from gctokens_nb.errors import (
     TimedOutError,
     TransportError,
 )
+from gctokens_nb.redaction import MaskedDict
 from gctokens_nb.regions import is_loopback_url
 from gctokens_nb.waits import Cancel, cancellation
 
@@ -77,7 +78,7 @@ def configure(session: requests.Session, url: str) -> None:
     replace our Authorization header. A server on this machine is never reached through a proxy.
     """
     found = session.merge_environment_settings(url, {}, None, None, None)
-    session.proxies = {} if is_loopback_url(url) else dict(found["proxies"])
+    session.proxies = MaskedDict({} if is_loopback_url(url) else found["proxies"])  # may hold a password
     session.verify = found["verify"]
     if isinstance(session.verify, str) and not Path(session.verify).exists():
         raise ConfigurationError(

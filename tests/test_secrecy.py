@@ -15,7 +15,7 @@ from IPython.core.ultratb import VerboseTB
 
 import gctokens_nb as gct
 from gctokens_nb import credentials, oauth
-from gctokens_nb.errors import GCTokensError
+from gctokens_nb.errors import GCTokensError, HostUnreachableError
 from gctokens_nb.redaction import MASK, MaskedDict, Secret, redact
 from gctokens_nb.regions import resolve
 from gctokens_nb.sandbox import Fault, Sandbox
@@ -195,6 +195,20 @@ def test_no_traceback_with_locals_shows_a_secret(sandbox: Sandbox, clean_environ
         assert SECRET not in shown, f"number {count}: {shown}"
         count += 1
     assert count == 23
+
+
+def test_the_password_of_a_proxy_is_not_shown(monkeypatch: pytest.MonkeyPatch):
+    """A proxy that cannot be used is told without the password in its address, in sign-in and in calls."""
+    monkeypatch.setenv("HTTPS_PROXY", f"http://user:{SECRET}@127.0.0.1:9")
+    with gct.connect("mypurecloud.de", access_token="abc") as gc:
+        for fail in (
+            lambda: gct.connect("mypurecloud.de", client_id="a", client_secret="b"),
+            gc.tokens.get_tokens_me,
+            lambda: gc.session.get("/api/v2/users"),
+        ):
+            with pytest.raises(HostUnreachableError, match="The proxy on the way") as caught:
+                fail()
+            assert SECRET not in own_frames_with_locals(caught.value)
 
 
 def test_the_verbose_traceback_of_a_notebook_shows_no_secret(sandbox: Sandbox, gc):
