@@ -15,6 +15,7 @@ import webbrowser
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nbformat
@@ -455,7 +456,8 @@ def asked_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def in_notebook(asked_nobody: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """As if a kernel ran this."""
-    monkeypatch.setattr(ask, "_panel_class", lambda: LoginPanel)
+    shell = SimpleNamespace(kernel=object())
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
 
 
 def test_login_returns_the_same_panel(in_notebook: None, sandbox: Sandbox) -> None:
@@ -469,10 +471,20 @@ def test_login_returns_the_same_panel(in_notebook: None, sandbox: Sandbox) -> No
     assert gct.login("mypurecloud.de") is not panel
 
 
-def test_login_asks_with_prompts_outside_a_notebook(
-    asked_nobody: None, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def without_widgets(in_notebook: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if ipywidgets were not installed."""
+    monkeypatch.delattr(gct.panels, "LoginPanel", raising=False)
+    for name in ("gctokens_nb.panels.login", "ipywidgets"):
+        monkeypatch.setitem(sys.modules, name, None)
+
+
+@pytest.mark.parametrize("place", ["asked_nobody", "without_widgets"])
+def test_login_asks_with_prompts_where_no_panel_can_be_shown(
+    place: str, request: pytest.FixtureRequest, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a terminal it asks for the secret without echo, once."""
+    """In a terminal, and without ipywidgets, it asks for the secret without echo, once."""
+    request.getfixturevalue(place)
     client = sandbox.client("admin")
     prompts: list[str] = []
     monkeypatch.setattr(getpass, "getpass", lambda prompt: prompts.append(prompt) or client.client_secret)
