@@ -375,6 +375,15 @@ def test_sources_shows_where_but_no_value(monkeypatch: pytest.MonkeyPatch, write
         assert value not in text
 
 
+def test_prefill_tells_region_and_id_but_no_secret(monkeypatch: pytest.MonkeyPatch, write_profile):
+    """`prefill` gives what a form may begin with: the region and the client id that `connect` would take."""
+    assert credentials.prefill() == {}
+    write_profile(PROFILES)
+    assert credentials.prefill() == {"region": "mypurecloud.ie", "client_id": "default-id"}
+    monkeypatch.setenv("GENESYSCLOUD_ACCESS_TOKEN", "environment-token")
+    assert credentials.prefill() == {"region": "mypurecloud.ie"}
+
+
 def test_sources_of_nothing():
     """On a machine without credentials `sources` still lists where is looked."""
     table = gct.credentials.sources()

@@ -73,6 +73,13 @@ def test_search_as_one_types(gc):
     assert len(gc.directory.search("a", limit=3)) == 3
 
 
+def test_search_takes_an_id(gc, sandbox: Sandbox):
+    """`search` finds the user of an id, in any letter case, or nobody."""
+    user = sandbox.users[5]
+    assert [one.id for one in gc.directory.search(f" {user.id.upper()} ")] == [user.id]
+    assert gc.directory.search("00000000-0000-0000-0000-000000000000") == []
+
+
 def test_a_search_is_repeated_although_it_is_a_post(gc, sandbox: Sandbox):
     """A search changes nothing, so it is repeated on a passing failure."""
     sandbox.add_fault(Fault("status", path="/search", status=503, times=1))

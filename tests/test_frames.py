@@ -158,3 +158,23 @@ def test_users(gc, sandbox: Sandbox):
     assert all(isinstance(dtype, pd.StringDtype) for dtype in frame.dtypes)
     assert set(frame["email"]) == {user.email for user in sandbox.users}
     assert list(gct.frames.users([]).columns) == list(frame.columns)
+
+
+def test_idle_timeouts(gc):
+    """An idle timeout becomes a row of real numbers and flags, labelled like tokens; what is absent is missing."""
+    bundle = {"priority": 1, "timeoutSeconds": 600, "groups": ["g1", "g2"]}
+    ours = gc.tokens.put_tokens_timeout({"inactivityTimeoutGroupBundles": [bundle]})
+    frame = gct.frames.idle_timeout({"ours": ours, "unknown": gct.IdleTokenTimeout()})
+    assert frame.dtypes.astype(str).to_dict() == {
+        "enable_idle_token_timeout": "boolean",
+        "idle_token_timeout_seconds": "Int64",
+        "inactivity_timeout_unit": str(frame["inactivity_timeout_unit"].dtype),
+        "inactivity_timeout_groups_enabled": "boolean",
+        "inactivity_timeout_group_bundles": "object",
+    }
+    assert isinstance(frame["inactivity_timeout_unit"].dtype, pd.StringDtype)
+    assert frame.loc["ours", "idle_token_timeout_seconds"] == 3600
+    assert frame.loc["ours", "inactivity_timeout_group_bundles"] == [(1, 600, ["g1", "g2"])]
+    assert frame.loc["unknown"].drop("inactivity_timeout_group_bundles").isna().all()
+    assert len(gct.frames.idle_timeout(ours)) == 1
+    assert gct.frames.idle_timeout([]).dtypes.equals(frame.dtypes)
