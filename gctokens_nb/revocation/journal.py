@@ -123,9 +123,8 @@ class Journal:
                 database = _connect(path)
                 database.execute("PRAGMA journal_mode = WAL").fetchone()
                 database.execute("PRAGMA synchronous = FULL")
-                database.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-                database.execute(f"PRAGMA user_version = {_VERSION}")
-                database.executescript(f"BEGIN IMMEDIATE; {_SCHEMA}")
+                marks = f"PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {_VERSION};"
+                database.executescript(f"BEGIN IMMEDIATE; {marks} {_SCHEMA}")
                 database.executemany("INSERT INTO run VALUES (?, ?)", facts.items())
                 rows = ((number, *row) for number, row in enumerate(plan))
                 database.executemany("INSERT INTO plan VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
@@ -295,14 +294,8 @@ def _connect(path: str) -> sqlite3.Connection:
 def _make_file(path: str, users: int) -> None:
     """Make the empty file, for its owner's eyes only, where there is room for the whole run."""
     try:
-        free = shutil.disk_usage(Path(path).absolute().parent).free
-        if free < users * _BYTES_PER_USER:
-            raise JournalError(
-                f"The disk has {free / 1e6:,.0f} MB left, and the journal {path!r} of {users:,} users may need "
-                f"{users * _BYTES_PER_USER / 1e6:,.0f} MB. Nothing was sent.",
-                "Make room, or choose another folder.",
-            )
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        free, needed = shutil.disk_usage(Path(path).absolute().parent).free, users * _BYTES_PER_USER
     except FileExistsError:
         raise JournalError(
             f"{path!r} exists already. Nothing was sent.",
@@ -313,6 +306,13 @@ def _make_file(path: str, users: int) -> None:
             f"The journal {path!r} cannot be created: {error.strerror}. Nothing was sent.",
             "Choose a folder that exists and that you may write to.",
         ) from None
+    if free < needed:
+        Path(path).unlink()
+        raise JournalError(
+            f"The disk has {free / 1e6:,.1f} MB left, and the journal {path!r} of {users:,} users may need "
+            f"{needed / 1e6:,.1f} MB. Nothing was sent.",
+            "Make room, or choose another folder.",
+        )
 
 
 @contextlib.contextmanager
@@ -325,7 +325,9 @@ def _explained(path: str, done: str) -> Iterator[None]:
         if "locked" in text:
             what, step = "it is in use by another run", "Stop that run, or wait until it has finished."
         elif "full" in text or "disk I/O" in text:
-            what, step = f"the disk is full or failing ({text})", "Make room, then go on with resume()."
+            what = f"the disk is full or failing ({text})"
+            again = "call revoke() again; nothing was sent" if done == "created" else "go on with resume()"
+            step = f"Make room, then {again}."
         elif "malformed" in text or "not a database" in text or "Tree" in text or "page" in text.lower():
             what = f"it is damaged or cut short ({text})"
             step = "Restore it from a copy. Without one, plan and run again: logging out a user twice does no harm."

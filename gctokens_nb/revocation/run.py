@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import operator
 import os
 import time
@@ -29,6 +30,7 @@ __all__ = ["OUTCOMES", "WORKERS", "Run", "check_plan", "resume", "revoke"]
 OUTCOMES = ("pending", "revoked", "failed", "skipped", "unknown")
 WORKERS = 8
 _PROGRESS_SECONDS = 0.25
+_SHOWN_SECONDS = 0.5  # a shorter wait is over before it is read
 
 OnProgress = Callable[["Run"], None]
 
@@ -101,7 +103,7 @@ class Run:
     def waiting(self) -> str:
         """What a person may want to know about why nothing moves: `waiting for the rate limit, 12 s`; or empty."""
         seconds = self._engine.seconds_to_wait() if self._engine and self.state == "running" else 0.0
-        return f"waiting for the rate limit, {seconds:.0f} s" if seconds >= 1 else ""
+        return f"waiting for the rate limit, {math.ceil(seconds)} s" if seconds >= _SHOWN_SECONDS else ""
 
     def cancel(self) -> None:
         """Stop: what is in flight is finished and written down; `resume` goes on later."""

@@ -21,7 +21,15 @@ def rows(plan):
 def test_each_input_gets_a_row_in_its_order(gc, sandbox):
     """Ids and e-mails in any mix and letter case: a row each, in order, with the user, the action and the reason."""
     grace, alan = sandbox.users[0], sandbox.users[1]
-    given = [f" {alan.email.upper()} ", grace.id.upper(), "nobody@example.org", "no user", alan.id, None, float("nan")]
+    given = [
+        f" {alan.email.upper()} ",
+        grace.id.upper(),
+        "nobody@example.org",
+        "no user",
+        alan.id,
+        None,
+        float("nan"),
+    ]
     plan = gct.plan_revocation(gc, given)
     assert rows(plan) == [
         (alan.email.upper(), alan.id, alan.name, "active", "revoke", None),
@@ -56,7 +64,10 @@ def test_an_address_of_two_users_is_ambiguous(gc, sandbox):
     sandbox.add_user(name="Old", email="again@example.org", state="deleted")
     new = sandbox.add_user(name="New", email="again@example.org")
     plan = gct.plan_revocation(gc, ["twin@example.org", "again@example.org"])
-    assert [(row[1], row[4], row[5]) for row in rows(plan)] == [(None, "skip", "ambiguous"), (new.id, "revoke", None)]
+    assert [(row[1], row[4], row[5]) for row in rows(plan)] == [
+        (None, "skip", "ambiguous"),
+        (new.id, "revoke", None),
+    ]
 
 
 def test_the_own_user_is_skipped(sign_in, sandbox):
@@ -73,7 +84,9 @@ def test_nothing_that_changes_anything_is_sent(gc, sandbox):
     sent = {(call.method, call.path) for call in sandbox.calls} - {("POST", "/oauth/token")}
     assert sent == {("GET", "/api/v2/tokens/me"), ("GET", "/api/v2/users"), ("POST", "/api/v2/users/search")}
     assert all(call.query for call in sandbox.calls if call.path == "/api/v2/tokens/me")
-    assert sum(call.path == "/api/v2/users/search" for call in sandbox.calls) == 3, "300 addresses in batches of 100"
+    assert sum(call.path == "/api/v2/users/search" for call in sandbox.calls) == 3, (
+        "300 addresses in batches of 100"
+    )
     assert not sandbox.revocations
 
 
@@ -128,7 +141,9 @@ def test_a_file_with_ids_and_addresses_asks_which(gc, sandbox, tmp_path):
     user = sandbox.users[40]
     path = tmp_path / "two.csv"
     path.write_text(f"manager,leaver\n{sandbox.users[41].email},{user.email}\n")
-    with pytest.raises(ConfigurationError, match="several hold ids or e-mail addresses.*'manager', 'leaver'"):
+    with pytest.raises(
+        ConfigurationError, match=r"several hold ids or e-mail addresses.*'manager', 'leaver'"
+    ):
         gct.plan_revocation(gc, path)
     assert list(gct.plan_revocation(gc, path, column="Leaver")["id"]) == [user.id]
 
@@ -137,7 +152,7 @@ def test_a_wrong_column_lists_the_columns(gc, tmp_path):
     """The error names the column that is missing and those that are there; nothing is sent."""
     path = tmp_path / "leavers.csv"
     path.write_text("Name;Mail\nAda;ada@example.org\n")
-    with pytest.raises(ConfigurationError, match="file 'leavers.csv' has no column 'email'.*'Name', 'Mail'"):
+    with pytest.raises(ConfigurationError, match=r"file 'leavers.csv' has no column 'email'.*'Name', 'Mail'"):
         gct.plan_revocation(gc, path, column="email")
     with pytest.raises(ConfigurationError, match="none holds ids or e-mail addresses"):
         gct.plan_revocation(gc, pd.DataFrame({"a": ["x"], "b": ["y"]}))
@@ -147,7 +162,9 @@ def test_excel_files_and_uploads(gc, sandbox, tmp_path):
     """A workbook by path, and what ipywidgets.FileUpload holds."""
     users = sandbox.users[50:53]
     path = tmp_path / "leavers.xlsx"
-    pd.DataFrame({"Name": [user.name for user in users], "Mail": [user.email for user in users]}).to_excel(path, index=False)
+    pd.DataFrame({"Name": [user.name for user in users], "Mail": [user.email for user in users]}).to_excel(
+        path, index=False
+    )
     assert list(gct.plan_revocation(gc, path)["id"]) == [user.id for user in users]
     upload = {"name": path.name, "type": "", "size": 1, "content": memoryview(path.read_bytes())}
     assert gct.plan_revocation(gc, (upload,)).users_to_revoke == 3
@@ -161,7 +178,9 @@ def test_excel_without_openpyxl_says_what_to_install(gc, tmp_path, monkeypatch):
     for name in [name for name in sys.modules if name.split(".")[0] == "openpyxl"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "openpyxl", None)
-    with pytest.raises(ConfigurationError, match=r"leavers.xlsx.*openpyxl.*pip install 'gctokens-nb\[excel\]'"):
+    with pytest.raises(
+        ConfigurationError, match=r"leavers.xlsx.*openpyxl.*pip install 'gctokens-nb\[excel\]'"
+    ):
         gct.plan_revocation(gc, path)
 
 

@@ -145,7 +145,7 @@ def test_cancel_finishes_what_is_in_flight_and_resume_does_the_rest(plan, revoke
 
     stopper = threading.Thread(target=stop)
     stopper.start()
-    run = revoke(plan, on_progress=lambda run: runs.append(run))
+    run = revoke(plan, on_progress=runs.append)
     stopper.join()
     assert run.state == "stopped"
     assert run.counts["unknown"] == 0
@@ -201,7 +201,15 @@ def test_progress_is_told_from_start_to_end(plan, revoke, sandbox):
     heard = []
 
     def watch(run):
-        heard.append((threading.current_thread(), run.state, run.counts["revoked"], run.users_per_second, run.seconds_left))
+        heard.append(
+            (
+                threading.current_thread(),
+                run.state,
+                run.counts["revoked"],
+                run.users_per_second,
+                run.seconds_left,
+            )
+        )
 
     revoke(plan, on_progress=watch)
     threads, states, counts, rates, estimates = zip(*heard, strict=True)
@@ -215,9 +223,17 @@ def test_progress_is_told_from_start_to_end(plan, revoke, sandbox):
 def test_permission_lost_half_way_stops_and_can_be_resumed(plan, revoke, gc, sandbox, tmp_path):
     """403 ends the run at once: it says what is missing and how to go on; nobody is marked as failed."""
     lost = sandbox.add_fault(
-        Fault("status", status=403, after=30, body='{"code": "missing.any.permissions", "message": "You must have [oauth:token:delete]"}', **DELETE)
+        Fault(
+            "status",
+            status=403,
+            after=30,
+            body='{"code": "missing.any.permissions", "message": "You must have [oauth:token:delete]"}',
+            **DELETE,
+        )
     )
-    with pytest.raises(RevocationStoppedError, match=r"(?s)users left.*403.*oauth:token:delete.*resume\(") as caught:
+    with pytest.raises(
+        RevocationStoppedError, match=r"(?s)users left.*403.*oauth:token:delete.*resume\("
+    ) as caught:
         revoke(plan)
     assert isinstance(caught.value.__cause__, PermissionDeniedError)
     assert caught.value.left == 100 - len(sandbox.revocations) > 0
@@ -251,7 +267,7 @@ def test_a_pasted_token_that_expires_half_way_stops(sign_in, sandbox, revoke, gc
 def test_a_sandbox_that_is_gone_stops_the_run(plan, revoke, sandbox):
     """Nobody listens any more: the run waits a little, then stops; nobody is failed."""
     sandbox.stop()
-    with pytest.raises(RevocationStoppedError, match="No connection to 127.0.0.1"):
+    with pytest.raises(RevocationStoppedError, match=r"No connection to 127\.0\.0\.1"):
         revoke(plan)
 
 
@@ -312,11 +328,11 @@ def test_workers_share_the_work(plan, revoke, sandbox):
 
 
 def test_two_organizations_do_not_mix(tmp_path):
-    """Two runs at a time, each to its own organization."""
-    with Sandbox(organization="A", rate_limit=None) as one, Sandbox(organization="B", rate_limit=None) as other:
-        with gct.connect_sandbox(sandbox=one) as a, gct.connect_sandbox(sandbox=other) as b:
-            plans = [gct.plan_revocation(gc, [user.id for user in gc.sandbox.users[20:40]]) for gc in (a, b)]
-            for number, plan in enumerate(plans):
-                gct.revoke(plan, journal=tmp_path / f"{number}.sqlite", confirm=20)
-            assert revoked_ids(one) == set(plans[0]["id"])
-            assert revoked_ids(other) == set(plans[1]["id"])
+    """Two connections side by side, each to its own organization."""
+    with Sandbox(organization="A") as one, Sandbox(organization="B") as other:
+        connections = [gct.connect_sandbox(sandbox=server) for server in (one, other)]
+        plans = [gct.plan_revocation(gc, [user.id for user in gc.sandbox.users[20:40]]) for gc in connections]
+        for number, plan in enumerate(plans):
+            gct.revoke(plan, journal=tmp_path / f"{number}.sqlite", confirm=20)
+        assert revoked_ids(one) == set(plans[0]["id"])
+        assert revoked_ids(other) == set(plans[1]["id"])
