@@ -239,7 +239,7 @@ class AuthorizationRequest:
     def __repr__(self) -> str:
         return f"<AuthorizationRequest for client {self.client_id} at {self.region}>"
 
-    def finish(self, address: str) -> AccessToken:
+    def finish(self, address: str | Secret) -> AccessToken:
         """Take the address on which the browser ended, check it, and trade its code for a token.
 
         Args:
@@ -253,9 +253,8 @@ class AuthorizationRequest:
             TransportError:
                 The login host gave no usable answer.
         """
-        text = address.strip()
-        query = text.partition("?")[2].partition("#")[0] if "?" in text else text
-        fields = {name: values[0] for name, values in parse_qs(query).items() if len(values) == 1}
+        address = Secret(address)  # it carries a code: a traceback with locals shows a mask
+        fields = _query(address)
         code = Secret(fields.get("code", ""))
         if not hmac.compare_digest(fields.get("state", "").encode(), self._state.reveal().encode()):
             why = "carries no state" if "state" not in fields else "belongs to another sign-in"
@@ -424,6 +423,13 @@ def _token_request(url: str, form: _Form, client_id: str, basic: Secret | None) 
     else:
         headers["Authorization"] = f"Basic {basic.reveal()}"
     return requests.Request("POST", url, data=data, headers=headers)
+
+
+def _query(address: Secret) -> MaskedDict:
+    """Return the query of an address, without what is given more than once: it could be read in two ways."""
+    text = address.reveal().strip()
+    query = text.partition("?")[2].partition("#")[0] if "?" in text else text
+    return MaskedDict({name: values[0] for name, values in parse_qs(query).items() if len(values) == 1})
 
 
 def _said(answer: requests.Response) -> MaskedDict:

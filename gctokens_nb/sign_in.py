@@ -48,7 +48,7 @@ class SignIn:
         self._request = request
         self._client_secret = client_secret
 
-    def finish(self, address: str | None = None) -> Connection:
+    def finish(self, address: str | Secret | None = None) -> Connection:
         """Check the address that the browser ended on, and sign in with the code it carries.
 
         Args:
@@ -70,6 +70,7 @@ class SignIn:
         if address is None:
             print(f"Open this link, sign in, and copy the address the browser ends on:\n{self.url}")  # noqa: T201
             address = getpass.getpass("The address (not shown): ")
+        address = Secret(address)
         return _signed_in(self._request, self._request.finish(address), self._client_secret)
 
     def __repr__(self) -> str:

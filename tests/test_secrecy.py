@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import pickle
 import re
@@ -114,6 +115,10 @@ def test_the_query_stays_out_of_the_log_and_the_error(gc, sandbox: Sandbox, capl
 # Tracebacks, with locals
 
 
+def _finish(base: str, address: Secret) -> None:
+    gct.begin_sign_in(base, "client", "http://127.0.0.1/callback").finish(address)
+
+
 def ways_to_fail(sandbox: Sandbox, home: Path) -> Iterator[Callable[[], Any]]:
     """Calls that raise while the package holds the secret, each in another place."""
     base, dead = sandbox.environment, "http://127.0.0.1:9"
@@ -157,6 +162,8 @@ def ways_to_fail(sandbox: Sandbox, home: Path) -> Iterator[Callable[[], Any]]:
     yield lambda: oauth.authorization_code(region, client_id, secret, "http://x/", code_verifier=secret)
     yield lambda: oauth.saml2_bearer(region, client_id, secret, org_name="x", assertion=secret)
     yield lambda: oauth.refresh(resolve(dead), client_id, secret)
+    for address in (f"?code={SECRET}&state=guess", f"?error={SECRET}", f"{SECRET}"):
+        yield functools.partial(_finish, base, Secret(address))
     yield lambda: answered(
         f'{{"error": "odd", "error_description": "{SECRET}", "refresh_token": "{SECRET}"}}'
     )
