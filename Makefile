@@ -51,8 +51,11 @@ lowest: .venv-lowest/.ready dist/.built
 rehearse: .venv/.dev        # what Binder does, without Docker
 	$(BIN)/python scripts/rehearse_binder.py
 
-bench: .venv/.dev .venv-sdk/.ready
-	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit; done
+bench: .venv/.dev .venv-sdk/.ready  # ratios against peers, each side by side in one run
+	$(BIN)/python benchmarks/import_cost.py
+	$(BIN)/python benchmarks/cold_start.py --sdk-python .venv-sdk/bin/python
+	$(BIN)/python benchmarks/token_call.py
+	$(BIN)/python benchmarks/bulk.py --sdk-python .venv-sdk/bin/python
 
 ## Environments
 

@@ -1,8 +1,8 @@
 """From a cold Python process to the token's DataFrame: import, sandbox, sign-in, `get_tokens_me`, table.
 
-    python benchmarks/cold_start.py [--rounds 7] [--peer-python PATH]
+    python benchmarks/cold_start.py [--rounds 7] [--sdk-python PATH]
 
-`--peer-python` is an interpreter that has the official SDK: its bare import is measured beside it.
+`--sdk-python` is an interpreter that has the official SDK: its bare import is measured beside it.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=7, help="of each, in turn, after one that warms up")
-    parser.add_argument("--peer-python", metavar="PATH", help="an interpreter that has the official SDK")
+    parser.add_argument("--sdk-python", metavar="PATH", help="an interpreter that has the official SDK")
     chosen = parser.parse_args()
     contenders = {"gctokens_nb, all of it": [sys.executable, "-c", OURS]}
-    if chosen.peer_python:
-        contenders["import of the official SDK"] = [chosen.peer_python, "-c", PEER]
+    if chosen.sdk_python:
+        contenders["import of the official SDK"] = [chosen.sdk_python, "-c", PEER]
     else:
-        print("the official SDK is left out: name an interpreter that has it with --peer-python")
+        print("the official SDK is left out: name an interpreter that has it with --sdk-python")
     taken: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(chosen.rounds + 1):
         for name, command in contenders.items():

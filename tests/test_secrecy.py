@@ -201,7 +201,7 @@ def test_no_traceback_with_locals_shows_a_secret(sandbox: Sandbox, clean_environ
         shown = own_frames_with_locals(caught.value)
         assert SECRET not in shown, f"number {count}: {shown}"
         count += 1
-    assert count == 23
+    assert count == 26
 
 
 def test_the_password_of_a_proxy_is_not_shown(monkeypatch: pytest.MonkeyPatch):
