@@ -10,10 +10,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import nbformat
 import pandas as pd
 import pytest
+from nbclient import NotebookClient
 
 import gctokens_nb as gct
 from gctokens_nb.panels import (
@@ -907,3 +910,29 @@ def test_closing_a_dashboard_closes_all(dashboard: Any) -> None:
     dashboard.close()
     assert all(panel.comm is None for panel in panels)
     wait_until(lambda: not workers())
+
+
+@pytest.mark.parametrize("complete", [True, False], ids=["complete", "incomplete"])
+def test_the_app_takes_an_own_organization_from_the_environment(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, complete: bool
+) -> None:
+    """With credentials in the environment the app works on their organization; with half of them it says what is missing."""
+    admin = sandbox.client("admin")
+    monkeypatch.setenv("GENESYSCLOUD_REGION", sandbox.environment)
+    monkeypatch.setenv("GENESYSCLOUD_OAUTHCLIENT_ID", admin.client_id)
+    if complete:
+        monkeypatch.setenv("GENESYSCLOUD_OAUTHCLIENT_SECRET", str(admin.client_secret))
+    notebook = nbformat.read(Path(__file__).parents[1] / "notebooks" / "dashboard.ipynb", as_version=4)
+    notebook.cells.append(nbformat.v4.new_code_cell("print(connection and connection.region.name)"))
+    NotebookClient(notebook, timeout=60).execute()
+    printed = "".join(
+        output["text"]
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if output["output_type"] == "stream" and output["name"] == "stdout"
+    )
+    if complete:
+        assert printed.strip() == sandbox.environment
+    else:
+        assert "secret" in printed
+        assert printed.rstrip().endswith("None")
