@@ -66,10 +66,10 @@ class IdleTimeoutPanel(ConnectedPanel):
             description=_LABELS["enable_idle_token_timeout"], indent=False, layout={"width": "auto"}
         )
         self.seconds = ipywidgets.IntText(
-            description="Idle time (seconds)", style=wide, layout={"width": "min(24em, 100%)"}
+            description="Idle time (seconds)", style=wide, layout={"width": "auto", "max_width": "26em"}
         )
         self.unit = ipywidgets.Dropdown(
-            description="Unit in Genesys Cloud", style=wide, layout={"width": "min(24em, 100%)"}
+            description="Unit in Genesys Cloud", style=wide, layout={"width": "auto", "max_width": "26em"}
         )
         self.groups_enabled = ipywidgets.Checkbox(
             description="Groups may have an idle timeout of their own", indent=False, layout={"width": "auto"}

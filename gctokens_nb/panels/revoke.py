@@ -33,13 +33,13 @@ _USER, _OWN = "a user's tokens", "my own token"
 _OWN_TOKEN = User()  # stands for the own token where a user is meant otherwise
 _HISTORY_DTYPES = {
     "at": "datetime64[us, UTC]",
+    "outcome": "string",
     "target": "string",
-    "user_id": "string",
     "name": "string",
     "email": "string",
-    "outcome": "string",
-    "detail": "string",
+    "user_id": "string",
     "correlation_id": "string",
+    "detail": "string",
 }
 _MOST_SHOWN = 20
 
@@ -82,10 +82,15 @@ class RevokePanel(ConnectedPanel):
             options=[_USER, _OWN], description="Whose", orientation="horizontal", layout={"width": "auto"}
         )
         self.search_text = ipywidgets.Text(
-            description="User", placeholder="name, e-mail or id", layout={"width": "min(32em, 100%)"}
+            description="User",
+            placeholder="name, e-mail or id",
+            layout={"width": "auto", "max_width": "34em"},
         )
         self.found = ipywidgets.Select(
-            options=[], description="Found", rows=5, layout={"width": "min(60em, 100%)", "height": "auto"}
+            options=[],
+            description="Found",
+            rows=5,
+            layout={"width": "auto", "max_width": "60em", "height": "auto"},
         )
         self.revoke_button = self.button("Revoke…", self._ask, style="warning", tooltip="Asks first")
         self._confirmation = Confirmation[User](self, self.revoke_button, "Yes, revoke", self._revoke)
@@ -111,8 +116,8 @@ class RevokePanel(ConnectedPanel):
     def history(self) -> pd.DataFrame:
         """What was revoked in this panel, a row each, the oldest first.
 
-        Columns: `at` (UTC), `target` (`user` or `own token`), `user_id`, `name`, `email`, `outcome` (`revoked`,
-        `revoked, not proven`, `refused`, `not sent` or `unknown`), `detail`, `correlation_id`.
+        Columns: `at` (UTC), `outcome` (`revoked`, `revoked, not proven`, `refused`, `not sent` or `unknown`), `target`
+        (`user` or `own token`), `name`, `email`, `user_id`, `correlation_id`, `detail`.
         """
         columns = {
             name: pd.Series([record.get(name) for record in self._records], dtype=dtype)

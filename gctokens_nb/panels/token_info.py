@@ -10,7 +10,7 @@ import ipywidgets
 
 from gctokens_nb import frames
 from gctokens_nb.connection import Connection
-from gctokens_nb.errors import SignedOutError
+from gctokens_nb.errors import GCTokensError, SignedOutError, UnauthorizedError
 from gctokens_nb.models import NamedEntity, OAuthClient, TokenInfo, token_info_rows
 from gctokens_nb.panels.connected import ConnectedPanel
 from gctokens_nb.panels.elements import Countdown
@@ -76,7 +76,12 @@ class TokenInfoPanel(ConnectedPanel):
             "Reading the token",
             lambda: self.connection.tokens.get_tokens_me(preserve_idle_ttl=True),
             self._show,
+            failed=self._not_read,
         )
+
+    def _not_read(self, error: GCTokensError) -> None:
+        if isinstance(error, UnauthorizedError | SignedOutError):  # dead, so its time is no more
+            self._idles.ends_at = self._ends.ends_at = 0.0
 
     def _show(self, info: TokenInfo) -> None:
         self.info = info
