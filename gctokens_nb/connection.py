@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 import weakref
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 from gctokens_nb import credentials, oauth
 from gctokens_nb.directory import DirectoryApi
+from gctokens_nb.display import two_columns
 from gctokens_nb.errors import SignedOutError
 from gctokens_nb.oauth import AccessToken, TokenKeeper
 from gctokens_nb.redaction import Secret
@@ -119,11 +119,7 @@ class Connection:
             (name.replace("_", " ").capitalize(), f"from {origin}") for name, origin in self.origins.items()
         ]
         rows += [("Note", note) for note in self.notes]
-        cells = "".join(
-            f'<tr><th style="text-align:left">{escape(name)}</th><td style="text-align:left">{escape(text)}</td></tr>'
-            for name, text in rows
-        )
-        return f"<table>{cells}</table>"
+        return two_columns(rows)
 
     def _where(self) -> str:
         # The port of a local sandbox changes at every start and says nothing to anyone.

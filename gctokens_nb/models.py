@@ -8,10 +8,11 @@ Field names follow the JSON names of Genesys Cloud's published SDK documents, in
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from html import escape
 from typing import Any, TypeVar
 
 import msgspec
+
+from gctokens_nb.display import two_columns
 
 __all__ = [
     "ClonedUser",
@@ -131,11 +132,7 @@ class TokenInfo(Model, frozen=True):
     raw: dict[str, Any] = msgspec.field(default_factory=dict, name="")
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f'<tr><th style="text-align:left">{escape(name)}</th><td style="text-align:left">{escape(text)}</td></tr>'
-            for name, text in token_info_rows(self)
-        )
-        return f"<table>{rows}</table>"
+        return two_columns(token_info_rows(self))
 
 
 class GroupBundle(Model, frozen=True):

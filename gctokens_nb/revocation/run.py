@@ -8,11 +8,11 @@ import operator
 import os
 import time
 from collections.abc import Callable, Iterator
-from html import escape
 from typing import TYPE_CHECKING, Any, cast
 
 from gctokens_nb import __version__
 from gctokens_nb.connection import Connection
+from gctokens_nb.display import two_columns
 from gctokens_nb.errors import ConfigurationError, JournalError, RevocationStoppedError
 from gctokens_nb.revocation import report
 from gctokens_nb.revocation.engine import Engine, utc_now
@@ -206,11 +206,7 @@ class Run:
     def _repr_html_(self) -> str:
         rows = [("State", self.state), ("Organization", self.facts["organization_name"] or "")]
         rows += [(outcome.capitalize(), f"{count:,}") for outcome, count in self.counts.items()]
-        cells = "".join(
-            f'<tr><th style="text-align:left">{escape(name)}</th><td style="text-align:left">{escape(text)}</td></tr>'
-            for name, text in rows
-        )
-        return f"<table>{cells}</table>"
+        return two_columns(rows)
 
 
 def revoke(
