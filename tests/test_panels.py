@@ -492,6 +492,9 @@ def test_confirmed_it_revokes_and_tells_time_outcome_and_correlation_id(
     revoke.confirm_button.click()
     revoke.confirm_button.click()
     revoke.wait()
+    revoke.confirm_button.click()  # late, when the first is long done
+    assert not revoke.busy
+    assert revoke._confirmation.box.layout.display == "none"
     assert not sandbox.is_alive(token)
     assert len(sandbox.revocations) == 1
     row = revoke.history.iloc[0]

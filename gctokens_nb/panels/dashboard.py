@@ -55,7 +55,9 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
         self.sign_in_toggle.observe(lambda change: _show(self.login, change["new"]), "value")
         self.chooser = ipywidgets.Dropdown(description="Work on", layout={"width": "min(40em, 100%)"})
         self.chooser.observe(self._chosen, "value")
-        self._panels = ipywidgets.Box(layout={"flex_flow": "row wrap", "align_items": "flex-start"})
+        self._panels = ipywidgets.Box(
+            layout={"flex_flow": "row wrap", "align_items": "flex-start", "grid_gap": "8px"}
+        )
         top = ipywidgets.HBox([self.sign_in_toggle, self.chooser], layout={"flex_flow": "row wrap"})
         super().__init__([top, self.login, self._panels])
         self.login.on_change(self._signed_in)
