@@ -335,6 +335,9 @@ def test_a_panel_whose_token_dies_signs_in_again(make: Callable[[gct.Connection]
         gc.tokens.delete_tokens_me()
         if make is RevokePanel:
             panel.search_text.value = "ada"
+        elif make is IdleTimeoutPanel:
+            panel.seconds.value = 900
+            panel.change_button.click()
         else:
             panel.refresh()
         panel.wait()
@@ -349,6 +352,9 @@ def test_a_panel_whose_token_dies_signs_in_again(make: Callable[[gct.Connection]
         assert panel.connection is not gc
         if make is RevokePanel:  # what was typed is kept
             assert panel.found.value.name == "Ada Lovelace"
+        if make is IdleTimeoutPanel:
+            assert panel.seconds.value == 900
+            assert "idle_token_timeout_seconds=900" in panel.code
 
 
 def test_signing_in_again_elsewhere_than_in_a_sandbox_asks_for_the_secret(
@@ -452,7 +458,10 @@ def test_before_anything_was_read_the_frame_has_no_rows(
     """The DataFrames have their columns from the start."""
     sandbox.add_fault(Fault("status", status=500))
     assert opened(TokenInfoPanel(gc)).frame.empty
-    assert opened(IdleTimeoutPanel(gc)).frame.empty
+    idle = opened(IdleTimeoutPanel(gc))
+    assert idle.frame.empty
+    idle.change_button.click()
+    assert "not known yet" in idle.status.text
     assert list(opened(RevokePanel(gc)).history.columns)[:3] == ["at", "outcome", "target"]
 
 

@@ -58,6 +58,7 @@ class IdleTimeoutPanel(ConnectedPanel):
         super().__init__("Idle timeout of the organization", connection)
         self.timeout: IdleTokenTimeout | None = None
         self._shown: dict[str, Any] = {}  # what the form was filled with
+        self._typed: dict[str, Any] = {}  # to be typed again once another connection was read
         self._may_change: bool | None = None
         low, high = IDLE_TIMEOUT_SECONDS
         wide = {"description_width": "13em"}
@@ -88,16 +89,21 @@ class IdleTimeoutPanel(ConnectedPanel):
         )
         self.confirm_button = self._confirmation.yes_button
         self.keep_button = self._confirmation.no_button
-        self._form = [self.enabled, self.seconds, self.unit, self.groups_enabled]
+        self._fields = {
+            "enable_idle_token_timeout": self.enabled,
+            "idle_token_timeout_seconds": self.seconds,
+            "inactivity_timeout_unit": self.unit,
+            "inactivity_timeout_groups_enabled": self.groups_enabled,
+        }
         self.body.children = [
             self._current,
-            *self._form,
+            *self._fields.values(),
             limits,
             self._permission,
             ipywidgets.HBox([self.change_button, self.refresh_button]),
             self._confirmation.box,
         ]
-        for field in self._form:
+        for field in self._fields.values():
             field.observe(lambda _: self._edited(), "value")
         self.when_free()
 
@@ -105,6 +111,11 @@ class IdleTimeoutPanel(ConnectedPanel):
     def frame(self) -> pd.DataFrame:
         """The timeout as a DataFrame, to go on with in the next cell."""
         return frames.idle_timeout([] if self.timeout is None else self.timeout)
+
+    def use(self, connection: Connection) -> None:
+        """Go on with another connection; what was typed is kept."""
+        self._typed = self._changes()
+        super().use(connection)
 
     def refresh(self) -> None:
         """Read the timeout and fill the form with it, as *Refresh* does."""
@@ -117,6 +128,9 @@ class IdleTimeoutPanel(ConnectedPanel):
     def _show(self, read: tuple[IdleTokenTimeout, bool | None]) -> None:
         timeout, self._may_change = read
         self._fill(timeout)
+        for name, value in self._typed.items():
+            self._fields[name].value = value
+        self._typed = {}
         self._permission.value = missing_permission(PERMISSION) if self._may_change is False else ""
         self.say("This is how it is now.", "ok")
 
@@ -131,7 +145,8 @@ class IdleTimeoutPanel(ConnectedPanel):
             for bundle in timeout.inactivity_timeout_group_bundles
         ]
         self._current.value = fields_html(rows)
-        units = dict.fromkeys(["Minutes", "Hours", timeout.inactivity_timeout_unit or "Minutes"])
+        own_units = [timeout.inactivity_timeout_unit, self._typed.get("inactivity_timeout_unit")]
+        units = dict.fromkeys(["Minutes", "Hours", *filter(None, own_units)])
         self._shown = {}  # while the form is filled, nothing in it is a wish
         self.unit.options = list(units)
         self.enabled.value = bool(timeout.enable_idle_token_timeout)
@@ -142,12 +157,7 @@ class IdleTimeoutPanel(ConnectedPanel):
         self._edited()
 
     def _wishes(self) -> dict[str, Any]:
-        return {
-            "enable_idle_token_timeout": self.enabled.value,
-            "idle_token_timeout_seconds": self.seconds.value,
-            "inactivity_timeout_unit": self.unit.value,
-            "inactivity_timeout_groups_enabled": self.groups_enabled.value,
-        }
+        return {name: field.value for name, field in self._fields.items()}
 
     def _changes(self) -> dict[str, Any]:
         """What in the form differs from what it was filled with."""
@@ -174,11 +184,13 @@ class IdleTimeoutPanel(ConnectedPanel):
 
     def _ask(self) -> None:
         changes = self._changes()
+        if self.timeout is None:
+            self.say("How it is now is not known yet: refresh first.", "error")
+            return
         if not changes:
             self.say("Nothing in the form differs from how it is now.", "error")
             return
-        if self.timeout is not None:
-            check_idle_timeout(msgspec.structs.replace(self.timeout, **changes))
+        check_idle_timeout(msgspec.structs.replace(self.timeout, **changes))
         self.work(
             "Reading how it is now",
             self.connection.tokens.get_tokens_timeout,
