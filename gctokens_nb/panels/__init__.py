@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gctokens_nb.panels.base import Panel
+    from gctokens_nb.panels.bulk_revoke import BulkRevokePanel
     from gctokens_nb.panels.connections import ConnectionsPanel
     from gctokens_nb.panels.dashboard import Dashboard
     from gctokens_nb.panels.idle_timeout import IdleTimeoutPanel
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from gctokens_nb.panels.token_info import TokenInfoPanel
 
 __all__ = [
+    "BulkRevokePanel",
     "ConnectionsPanel",
     "Dashboard",
     "IdleTimeoutPanel",
@@ -28,6 +30,7 @@ __all__ = [
 ]
 
 _MODULES = {  # public name -> module of this folder
+    "BulkRevokePanel": "bulk_revoke",
     "ConnectionsPanel": "connections",
     "Dashboard": "dashboard",
     "IdleTimeoutPanel": "idle_timeout",
