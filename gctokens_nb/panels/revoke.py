@@ -79,7 +79,7 @@ class RevokePanel(ConnectedPanel):
         self._may_revoke_others: bool | None = None  # None: not known
 
         self.target = ipywidgets.RadioButtons(
-            options=[_USER, _OWN], description="Whose", orientation="horizontal", layout={"width": "auto"}
+            options=[_USER, _OWN], description="Whose", layout={"width": "auto"}
         )
         self.search_text = ipywidgets.Text(
             description="User",
