@@ -84,8 +84,8 @@ def test_paste_plan_type_the_number_revoke(panel, sandbox, tmp_path):
         button.send = lambda content, buffers: names.append((content["name"], buffers[0][:15]))
         button._clicked(None, "clicked", [])
     assert names == [
-        ("run.html", b"<!DOCTYPE html>"),
-        ("run.csv", b"user,id,name,ou"),
+        ("run-evidence.html", b"<!DOCTYPE html>"),
+        ("run-evidence.csv", b"user,id,name,ou"),
         ("run.sqlite", b"SQLite format 3"),
     ]
 

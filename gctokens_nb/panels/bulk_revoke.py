@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 import time
 from collections.abc import Callable
 from html import escape
@@ -107,7 +106,7 @@ class BulkRevokePanel(ConnectedPanel):
         self._downloads = [
             DownloadButton("Evidence (HTML)", lambda: self._evidence(".html")),
             DownloadButton("CSV", lambda: self._evidence(".csv")),
-            DownloadButton("Journal", lambda: self._evidence(".sqlite")),
+            DownloadButton("Journal", lambda: self._evidence(None)),
         ]
         self._confirmation = ipywidgets.VBox([self.number_text, ipywidgets.HBox([self.revoke_button])])
         self._progress_box = ipywidgets.VBox(
@@ -308,23 +307,21 @@ class BulkRevokePanel(ConnectedPanel):
             'run.report("evidence.html")'
         )
 
-    def _evidence(self, suffix: str) -> tuple[str, bytes] | None:
-        run = self.run
-        if run is None or run.journal is None:
+    def _evidence(self, suffix: str | None) -> tuple[str, bytes] | None:
+        """The report of that kind, or the journal, to download; one too large for that is left beside the journal."""
+        if self.run is None or self.run.journal is None:
             return None
-        name = Path(run.journal).with_suffix(suffix).name
-        if suffix == ".sqlite":
-            data = Path(run.journal).read_bytes()
-            place = run.journal
-        else:
-            with tempfile.TemporaryDirectory() as folder:
-                run.report(Path(folder, name))
-                data = Path(folder, name).read_bytes()
-            place = str(Path(run.journal).with_suffix(suffix))
-        if len(data) <= _DOWNLOAD_BYTES:
-            return name, data
-        Path(place).write_bytes(data)
-        self.say(f"It is too large for a download through Jupyter, and lies beside the kernel: {place}")
+        path = Path(self.run.journal)
+        try:
+            if suffix is not None:
+                path = path.with_name(f"{path.stem}-evidence{suffix}")
+                self.run.report(path)
+            if path.stat().st_size <= _DOWNLOAD_BYTES:
+                return path.name, path.read_bytes()
+        except GCTokensError as error:
+            self.show_error(error)
+            return None
+        self.say(f"It is too large for a download through Jupyter, and lies beside the kernel: {path}")
         return None
 
 

@@ -1,0 +1,88 @@
+"""The off-boarding notebook, run unattended by papermill on a list of one's own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import gctokens_nb as gct
+
+NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "04_offboarding.ipynb"
+
+
+@pytest.fixture
+def papermill(sandbox, tmp_path):
+    """`papermill("-p", "confirm", "57")`: the notebook with the list `leavers.csv`, credentials from the environment."""
+    known = sandbox.client("admin")
+    environment = {
+        **os.environ,
+        "GENESYSCLOUD_REGION": sandbox.environment,
+        "GENESYSCLOUD_OAUTHCLIENT_ID": known.client_id,
+        "GENESYSCLOUD_OAUTHCLIENT_SECRET": known.client_secret,
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    content = "Name;Mail\n" + "".join(f"{user.name};{user.email}\n" for user in sandbox.users[100:157])
+    (tmp_path / "leavers.csv").write_text(content, encoding="utf-8-sig")
+
+    def run(*parameters):
+        command = [
+            sys.executable,
+            "-m",
+            "papermill",
+            NOTEBOOK,
+            "done.ipynb",
+            "-p",
+            "csv",
+            "leavers.csv",
+            "-k",
+            "python3",
+        ]
+        return subprocess.run(
+            [*command, *parameters],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+def test_unattended(papermill, sandbox, tmp_path):
+    """Without a number, nothing is sent; with the wrong one it fails; with the right one it logs out 57 and leaves the evidence."""
+    content = (tmp_path / "leavers.csv").read_bytes()
+    assert papermill().returncode == 0
+    wrong = papermill("-p", "confirm", "58")
+    assert wrong.returncode != 0
+    assert "confirm=58, but the plan logs out 57 users" in wrong.stderr
+    assert not sandbox.revocations
+    done = papermill("-p", "confirm", "57")
+    assert done.returncode == 0, done.stderr
+    assert {one.user_id for one in sandbox.revocations} == {user.id for user in sandbox.users[100:157]}
+    assert (tmp_path / "leavers.csv").read_bytes() == content, "the list is not overwritten by the evidence"
+    assert {path.name for path in tmp_path.glob("leavers*")} == {
+        "leavers.csv",
+        "leavers-revocation.csv",
+        "leavers-revocation.html",
+        "leavers-revocation.sqlite",
+    }
+
+
+def test_given_again_it_goes_on(papermill, gc, sandbox, tmp_path):
+    """The same command resumes what was stopped; nobody is logged out twice; the journal of another list is not mistaken for this one's."""
+    plan = gct.plan_revocation(gc, tmp_path / "leavers.csv")
+    journal = tmp_path / "leavers-revocation.sqlite"
+    stopped = gct.revoke(plan, journal=journal, confirm=57, on_progress=lambda run: run.cancel())
+    assert stopped.left
+    done = papermill("-p", "confirm", "57")
+    assert done.returncode == 0, done.stderr
+    assert len(sandbox.revocations) == 57
+    (tmp_path / "leavers.csv").write_text(f"{sandbox.users[10].email}\n")
+    another = papermill("-p", "confirm", "1")
+    assert "is of another list" in another.stderr
+    assert len(sandbox.revocations) == 57
