@@ -67,7 +67,9 @@ class BulkRevokePanel(ConnectedPanel):
         self._revoking = False  # the call under way is a run
         self._stop_asked = False
         wide = {"width": "min(60em, 100%)"}
-        self.upload = ipywidgets.FileUpload(accept=".csv,.txt,.tsv,.xlsx", description="CSV or Excel file")
+        self.upload = ipywidgets.FileUpload(
+            accept=".csv,.txt,.tsv,.xlsx", description="CSV or Excel file", layout={"width": "auto"}
+        )
         self.column_text = ipywidgets.Text(
             description="Column",
             placeholder="only where several hold users",
@@ -164,7 +166,7 @@ class BulkRevokePanel(ConnectedPanel):
             f"<strong>{plan.users_to_revoke:,} users will be logged out</strong> of {len(plan):,} inputs. "
             + (f"Skipped: {reasons}." if reasons else "None is skipped.")
         )
-        self._show_table(plan)
+        self._show_table(plan[["user", "name", "state", "action", "why", "id"]])
         self.number_text.placeholder = f"type {plan.users_to_revoke} to confirm"
         self._show_state()
         self.say("Nothing is changed yet. Look at the plan, then type the number of users to confirm.", "ok")
@@ -172,7 +174,7 @@ class BulkRevokePanel(ConnectedPanel):
     def _show_table(self, frame: Any) -> None:
         # A new table each time: what a widget begins with may be larger than a later message.
         plain = pd.DataFrame(frame).astype("object").fillna("")
-        table = ITable(plain, maxBytes=_TABLE_BYTES, showIndex=False, allow_html=False)
+        table = ITable(plain, maxBytes=_TABLE_BYTES, showIndex=False, scrollX=True, allow_html=False)
         for old in self._table.children:
             old.close()
         self._table.children = [table]
@@ -251,9 +253,9 @@ class BulkRevokePanel(ConnectedPanel):
 
     def _show_outcome(self, run: Run) -> None:
         self._watch(run)
-        self._show_table(
-            run.to_frame()[["user", "name", "outcome", "why", "status", "attempts", "answered_at"]]
-        )
+        frame = run.to_frame()
+        frame["answered_at"] = frame["answered_at"].dt.strftime("%Y-%m-%d %H:%M:%S UTC")
+        self._show_table(frame[["user", "name", "outcome", "why", "status", "attempts", "answered_at"]])
         self._show_state()
 
     def _pause(self) -> None:

@@ -46,7 +46,7 @@ class DownloadButton(anywidget.AnyWidget):
     }
     export default {render};
     """
-    _css = ".gct-download { width: auto; padding: 0 12px; }"
+    _css = ".gct-download { width: auto; padding: 0 12px; margin: 2px; }"
     description: Any = traitlets.Unicode("").tag(sync=True)
     disabled: Any = traitlets.Bool(default_value=True).tag(sync=True)
 
