@@ -28,7 +28,7 @@ from gctokens_nb.revocation.journal import Journal
 from gctokens_nb.sandbox.world import World
 
 LATENCY_MS = 50
-ROUNDS = 5
+ROUNDS = 3
 
 SDK_LOOP = """
 import json, sys, time
@@ -139,9 +139,9 @@ def show(name: str, count: int, taken: list[dict[str, float]]) -> tuple[float, f
 
 def speed(sdk_python: str | None) -> None:
     print(f"speed, {LATENCY_MS} ms latency, no limit, medians of {ROUNDS} in turn")
-    counts = {"8": 1000, "32": 4000, "sdk": 200}
+    counts = {"8": 2000, "32": 8000, "sdk": 200}
     ids, emails = people(max(counts.values()))
-    with sandbox("--users", "5000", "--rate-limit", "0", "--latency", str(LATENCY_MS)) as described:
+    with sandbox("--users", "9000", "--rate-limit", "0", "--latency", str(LATENCY_MS)) as described:
         token = connect(described).access_token.value
         task = {"base_url": described["base_url"], "access_token": token}
         taken: dict[str, list[dict[str, float]]] = {}
