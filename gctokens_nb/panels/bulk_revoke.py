@@ -173,7 +173,8 @@ class BulkRevokePanel(ConnectedPanel):
 
     def _show_table(self, frame: Any) -> None:
         # A new table each time: what a widget begins with may be larger than a later message.
-        plain = pd.DataFrame(frame).astype("object").fillna("")
+        plain = pd.DataFrame(frame).astype("object")
+        plain = plain.where(plain.notna(), "")
         table = ITable(plain, maxBytes=_TABLE_BYTES, showIndex=False, scrollX=True, allow_html=False)
         for old in self._table.children:
             old.close()
