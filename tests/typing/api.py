@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import uuid
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import requests
 import gctokens_nb as gct
 from gctokens_nb import errors
 from gctokens_nb.oauth import AccessToken
+from gctokens_nb.revocation import Run
 from gctokens_nb.redaction import Secret
 from gctokens_nb.sandbox import Sandbox
 
@@ -97,3 +99,25 @@ def failing(gc: gct.Connection) -> str:
     except gct.GCTokensError as error:
         return str(error)
     return ""
+
+
+def a_person(region: str) -> None:
+    """A person signs in by a browser here or elsewhere, by an assertion, or in the panel."""
+    begun = gct.begin_sign_in(region, "client", "http://localhost:8085/callback")
+    assert_type(begun.url, str)
+    assert_type(begun.finish("http://localhost:8085/callback?code=c&state=s"), gct.Connection)
+    assert_type(gct.sign_in_with_browser(region, "client"), gct.Connection)
+    assert_type(gct.authenticate_with_saml2_bearer("client", "s", "org", "assertion", region), gct.Connection)
+    assert_type(gct.login().connection, gct.Connection)
+
+
+def many_users(gc: gct.Connection, leavers: list[str]) -> None:
+    """A plan is a DataFrame, and a run tells what became of it."""
+    plan = gct.plan_revocation(gc, leavers)
+    frame: pd.DataFrame = plan
+    assert_type(plan.users_to_revoke, int)
+    run = gct.revoke(plan, journal="leavers.sqlite", confirm=len(frame), rate=math.inf)
+    assert_type(gct.resume("leavers.sqlite", gc, retry_failed=True), Run)
+    assert_type(gct.revoke_fleet([plan]), list[Run])
+    assert_type(run.to_frame(), pd.DataFrame)
+    assert_type(run.counts, dict[str, int])
