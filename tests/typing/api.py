@@ -16,8 +16,8 @@ import requests
 import gctokens_nb as gct
 from gctokens_nb import errors
 from gctokens_nb.oauth import AccessToken
-from gctokens_nb.revocation import Run
 from gctokens_nb.redaction import Secret
+from gctokens_nb.revocation import Run
 from gctokens_nb.sandbox import Sandbox
 
 
