@@ -53,7 +53,6 @@ _PROFILE = {
     "client_id": "client_credentials",  # so named in the file, although it is the client id
     "client_secret": "client_secret",
 }
-_SECRET_FIELDS = {"access_token", "client_secret"}
 
 
 class CredentialsWarning(UserWarning):
