@@ -56,6 +56,7 @@ bench: .venv/.dev .venv-sdk/.ready  # ratios against peers, each side by side in
 	$(BIN)/python benchmarks/cold_start.py --sdk-python .venv-sdk/bin/python
 	$(BIN)/python benchmarks/token_call.py
 	$(BIN)/python benchmarks/bulk.py --sdk-python .venv-sdk/bin/python
+	GCTOKENS_CHROMIUM="$$(scripts/chromium)" && export GCTOKENS_CHROMIUM && $(BIN)/python benchmarks/panels.py
 
 ## Environments
 

@@ -48,7 +48,7 @@ def start(panel):
 
 def until(condition):
     """Wait for what another thread does."""
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.01)

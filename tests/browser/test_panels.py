@@ -23,12 +23,6 @@ panels = [
     gct.panels.ConnectionsPanel({"one": gc, "two": gc}),
 ]
 ipywidgets.VBox(panels)"""
-# A click, and how many milliseconds pass in the page until the button can be clicked no more.
-FEEDBACK = """button => new Promise(resolve => {
-    const start = performance.now();
-    new MutationObserver(() => button.disabled && resolve(performance.now() - start)).observe(button, {attributes: true});
-    button.click();
-})"""
 
 
 def connect(sandbox: Sandbox, client: str = "admin") -> str:
@@ -157,11 +151,8 @@ def test_every_panel_tells_an_error_in_words(app: Page, sandbox: Sandbox) -> Non
 
 
 def test_every_panel_shows_that_it_works_and_can_be_cancelled(app: Page, sandbox: Sandbox) -> None:
-    """Within 100 ms a click shows; a second one does nothing; Cancel frees the panel, and the others work meanwhile."""
+    """A click shows while its answer is held; a second one does nothing; Cancel frees the panel, and the others work meanwhile."""
     places = [panel(app, title) for title in ("Token", "Idle timeout", "Connections side by side")]
-    fastest = min(button(places[0], "Refresh").evaluate(FEEDBACK) for _ in range(3) if ready(places[0]))
-    assert fastest < 100
-    ready(places[0])
     held = sandbox.add_fault(Fault("hold"))
     before = len(sandbox.calls)
     for place in places:
@@ -178,11 +169,6 @@ def test_every_panel_shows_that_it_works_and_can_be_cancelled(app: Page, sandbox
     button(places[0], "Refresh").click()
     expect(status(places[0])).to_contain_text("Read at")
     assert len(sandbox.calls) <= before + 5
-
-
-def ready(place: Locator) -> bool:
-    expect(button(place, "Refresh")).to_be_enabled()
-    return True
 
 
 def test_a_pause_for_the_rate_limit_counts_down_and_ends_when_cancelled(app: Page, sandbox: Sandbox) -> None:
@@ -315,43 +301,13 @@ def test_the_app_opens_on_the_sandbox(voila: Callable[..., Any]) -> None:
     expect(page.get_by_label("Region")).to_be_hidden()
 
 
-def test_a_dashboard_appears_within_a_second(lab: Callable[..., Any], sandbox: Sandbox) -> None:
-    """From the start of the cell until all panels show what they read; the fastest of three."""
-    notebook = lab(connect(sandbox), "board = gct.panels.Dashboard(gc)\nboard", run=False)
-    page: Page = notebook.page
-    notebook.run_cell(0)
-    notebook.wait_idle()
-    times = []
-    for _ in range(3):
-        page.evaluate(APPEARANCE)
-        notebook.run_cell(1, wait=False)
-        times.append(page.evaluate("window.appeared"))
-    print("a dashboard appeared after", times, "milliseconds")
-    assert min(times) < 1000
-
-
-# How many milliseconds pass from now until a dashboard that was not there before shows what its panels read.
-APPEARANCE = """() => {
-    const start = performance.now(), old = new Set(document.querySelectorAll('.gct-status'));
-    const fresh = () => [...document.querySelectorAll('.gct-status-ok')].filter(one => !old.has(one));
-    window.appeared = new Promise(resolve => {
-        const observer = new MutationObserver(() => {
-            if (fresh().length < 2) return;
-            observer.disconnect();
-            resolve(performance.now() - start);
-        });
-        observer.observe(document.body, {subtree: true, childList: true, characterData: true, attributes: true});
-    });
-}"""
-
-
 def test_a_whole_story_in_jupyterlab(lab: Callable[..., Any], sandbox: Sandbox) -> None:
     """The table, a revocation, its DataFrame in the next cell; after a kernel restart everything works again."""
     ada = sandbox.user("ada.lovelace@cumulus-airlines.example")
     notebook = lab(
         connect(sandbox),
-        "panel = gct.panels.RevokePanel(gc)\npanel",
-        "print('history', *panel.history['email'])",
+        "board = gct.panels.Dashboard(gc)\nboard",
+        "print('history', *board.revoke.history['email'])",
     )
     page: Page = notebook.page
 
