@@ -11,7 +11,6 @@ Importing this has no side effects. Tables and panels need pandas and ipywidgets
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
 
 from gctokens_nb import credentials, errors, regions
@@ -22,6 +21,7 @@ from gctokens_nb.connection import (
     connect_sandbox,
 )
 from gctokens_nb.errors import ApiError, GCTokensError, LoginError
+from gctokens_nb.extras import load
 from gctokens_nb.models import IdleTokenTimeout, TokenInfo, User
 from gctokens_nb.session import RetryPolicy
 from gctokens_nb.waits import Cancel, Wait, watch_waits
@@ -80,7 +80,7 @@ _LAZY = {  # name -> the module it is, or stands in
 def __getattr__(name: str) -> object:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = importlib.import_module(_LAZY[name])
+    module = load(_LAZY[name], f"gctokens_nb.{name}")
     value = module if module.__name__.endswith(f".{name}") else getattr(module, name)
     globals()[name] = value
     return value

@@ -265,7 +265,8 @@ def connect_sandbox(client: str = "admin", *, sandbox: Sandbox | None = None, **
     connection.origins = dict.fromkeys(connection.origins, "the sandbox")
     connection.sandbox = server
     if own:
-        connection._stop_sandbox = weakref.finalize(connection, server.stop)  # noqa: SLF001 - it is made here
+        # The session is what all calls hold, `gct.connect_sandbox().tokens.get_tokens_me()` included.
+        connection._stop_sandbox = weakref.finalize(connection.session, server.stop)  # noqa: SLF001 - it is made here
     return connection
 
 

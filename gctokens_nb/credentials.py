@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gctokens_nb.errors import ConfigurationError, CredentialsError
+from gctokens_nb.extras import load
 from gctokens_nb.redaction import MaskedDict, Secret
 from gctokens_nb.regions import Region, resolve
 
@@ -195,8 +196,7 @@ def sources(profile: str | None = None) -> pd.DataFrame:
             A row a place, in the order in which they count: `value` (`region`, `access_token`, `client_id`,
             `client_secret`), `place`, `found` (bool), `used` (bool: the first found of its kind).
     """
-    import pandas as pd  # noqa: PLC0415 - only this view needs it
-
+    pandas = load("pandas", "credentials.sources()")
     standing = _standing(profile, absent_too=True)
     token_source, client_source = _choose(standing)
     region_source = next((s for s in standing if "region" in s.held), None)
@@ -220,7 +220,8 @@ def sources(profile: str | None = None) -> pd.DataFrame:
         for source in standing
         if field in source.where
     ]
-    return pd.DataFrame(rows, columns=["value", "place", "found", "used"])
+    frame: pd.DataFrame = pandas.DataFrame(rows, columns=["value", "place", "found", "used"])
+    return frame
 
 
 def prefill() -> dict[str, str]:

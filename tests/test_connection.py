@@ -175,6 +175,19 @@ def test_a_sandbox_of_ones_own_ends_with_its_connection():
     assert sandbox_threads() <= before
 
 
+def test_a_sandbox_of_ones_own_lives_as_long_as_its_calls():
+    """Calls at the end of a chain, and a kept `tokens` or `session`, still have their server."""
+    before = sandbox_threads()
+    assert gct.connect_sandbox().tokens.get_tokens_me().organization
+    tokens, session = gct.connect_sandbox().tokens, gct.connect_sandbox().session
+    garbage.collect()
+    assert tokens.get_tokens_me().organization
+    assert session.get("/api/v2/tokens/me").ok
+    del tokens, session
+    garbage.collect()
+    assert sandbox_threads() <= before
+
+
 def test_a_shared_sandbox_is_left_running(sandbox: Sandbox):
     """A sandbox that was passed in is another's to stop: `close` leaves it running."""
     with gct.connect_sandbox(sandbox=sandbox) as gc:

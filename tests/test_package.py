@@ -83,6 +83,34 @@ print("ok")
     assert in_a_fresh_process(code) == "ok"
 
 
+@pytest.mark.parametrize(
+    ("missing", "use"),
+    [
+        ("pandas", "gctokens_nb.frames"),
+        ("pandas", "gctokens_nb.plan_revocation"),
+        ("pandas", "gctokens_nb.credentials.sources()"),
+        ("ipywidgets", "gctokens_nb.panels.Dashboard"),
+        ("itables", "gctokens_nb.panels.BulkRevokePanel"),
+    ],
+)
+def test_a_missing_extra_says_how_to_get_it(missing: str, use: str):
+    """Without what an extra brings, the calls work, and the rest says what to install."""
+    code = f"""
+import sys
+sys.modules[{missing!r}] = None  # as if it were not installed
+import gctokens_nb
+assert gctokens_nb.connect_sandbox().tokens.get_tokens_me().organization.name
+try:
+    {use}
+except ModuleNotFoundError as error:
+    print(error)
+"""
+    name = use.removeprefix("gctokens_nb.panels.")
+    name = name.removeprefix("gctokens_nb.") if name.endswith("()") else name
+    expected = f"{name} needs {missing}, which is not installed: pip install 'gctokens-nb[notebook]'"
+    assert in_a_fresh_process(code) == expected
+
+
 def test_all_is_sorted_and_true():
     """`__all__` is sorted, every name in it exists, and `dir()` knows the lazy ones."""
     assert gct.__all__ == sorted(gct.__all__)

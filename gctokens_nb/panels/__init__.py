@@ -5,8 +5,9 @@ They need ipywidgets, anywidget and pandas, which are loaded when the first pane
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from gctokens_nb.extras import load
 
 if TYPE_CHECKING:
     from gctokens_nb.panels.base import Panel
@@ -44,15 +45,7 @@ _MODULES = {  # public name -> module of this folder
 def __getattr__(name: str) -> object:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        module = importlib.import_module(f"{__name__}.{_MODULES[name]}")
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("gctokens_nb"):
-            raise
-        raise ModuleNotFoundError(
-            f"Panels need {error.name}, which is not installed: pip install 'gctokens-nb[notebook]'",
-            name=error.name,
-        ) from error
+    module = load(f"{__name__}.{_MODULES[name]}", name)
     globals()[name] = getattr(module, name)
     return globals()[name]
 
