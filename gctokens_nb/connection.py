@@ -15,7 +15,7 @@ from gctokens_nb.redaction import Secret
 from gctokens_nb.regions import Region
 from gctokens_nb.session import DEFAULT_RETRY, RetryPolicy, Session
 from gctokens_nb.tokens import TokensApi
-from gctokens_nb.transport import CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS
+from gctokens_nb.transport import TIMEOUTS
 from gctokens_nb.waits import OnWait
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from gctokens_nb.sandbox import Sandbox
 
 __all__ = ["Connection", "authenticate_with_client_credentials", "connect", "connect_sandbox"]
-
-_TIMEOUTS = (CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS)
 
 
 class Connection:
@@ -58,7 +56,7 @@ class Connection:
         client_id: str | None = None,
         origins: Mapping[str, str] | None = None,
         notes: tuple[str, ...] = (),
-        timeout_seconds: tuple[float, float] = _TIMEOUTS,
+        timeout_seconds: tuple[float, float] = TIMEOUTS,
         retry: RetryPolicy = DEFAULT_RETRY,
         on_wait: OnWait | None = None,
     ) -> None:
@@ -147,7 +145,7 @@ def connect(
     profile: str | None = None,
     keyring: bool = False,
     prompt: bool = False,
-    timeout_seconds: tuple[float, float] = _TIMEOUTS,
+    timeout_seconds: tuple[float, float] = TIMEOUTS,
     retry: RetryPolicy = DEFAULT_RETRY,
     on_wait: OnWait | None = None,
 ) -> Connection:
@@ -169,7 +167,7 @@ def connect(
         keyring, prompt:
             Look for the secret in the operating system's keyring; ask for what is missing.
         timeout_seconds:
-            To connect, and for each read.
+            To connect, and for each read; of the sign-in too.
         retry, on_wait:
             How requests are repeated, and who is told of the waits.
 
@@ -196,7 +194,11 @@ def connect(
         keeper = TokenKeeper(oauth.pasted(found.access_token))
     else:
         sign_in = functools.partial(
-            oauth.client_credentials, found.region, found.client_id or "", found.client_secret or Secret("")
+            oauth.client_credentials,
+            found.region,
+            found.client_id or "",
+            found.client_secret or Secret(""),
+            timeout_seconds=timeout_seconds,
         )
         keeper = TokenKeeper(sign_in(), functools.partial(_again, sign_in))
     return Connection(

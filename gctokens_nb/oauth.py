@@ -32,8 +32,7 @@ from gctokens_nb.errors import (
 from gctokens_nb.redaction import MaskedDict, Secret, redact
 from gctokens_nb.regions import Region
 from gctokens_nb.transport import (
-    CONNECT_TIMEOUT_SECONDS,
-    READ_TIMEOUT_SECONDS,
+    TIMEOUTS,
     configure,
     transport_error,
 )
@@ -109,12 +108,19 @@ class AccessToken(msgspec.Struct, frozen=True, kw_only=True):
         return f"<AccessToken {self.fingerprint} by {self.grant}, until {until}>"
 
 
-def client_credentials(region: Region, client_id: str, client_secret: Secret) -> AccessToken:
+def client_credentials(
+    region: Region,
+    client_id: str,
+    client_secret: Secret,
+    *,
+    timeout_seconds: tuple[float, float] = TIMEOUTS,
+) -> AccessToken:
     """Sign in as a machine (RFC 6749 section 4.4): `POST <login>/oauth/token`, id and secret as Basic.
 
     Raises `LoginError`, or a `TransportError`.
     """
-    return _request_token(region, {"grant_type": "client_credentials"}, client_id, client_secret)
+    form: _Form = {"grant_type": "client_credentials"}
+    return _request_token(region, form, client_id, client_secret, timeout_seconds)
 
 
 def authorization_code(
@@ -393,7 +399,13 @@ class TokenKeeper:
 
 
 # Secrets stay wrapped in everything that a frame of these functions holds when it raises: a traceback may show locals.
-def _request_token(region: Region, form: _Form, client_id: str, client_secret: Secret | None) -> AccessToken:
+def _request_token(
+    region: Region,
+    form: _Form,
+    client_id: str,
+    client_secret: Secret | None,
+    timeout_seconds: tuple[float, float] = TIMEOUTS,
+) -> AccessToken:
     url = f"{region.login_url}/oauth/token"
     basic = None if client_secret is None else _basic(client_id, client_secret)
     with requests.Session() as http:
@@ -401,9 +413,7 @@ def _request_token(region: Region, form: _Form, client_id: str, client_secret: S
         request = http.prepare_request(_token_request(url, form, client_id, basic))
         try:
             with under_way():  # no redirects: a 307 would carry the secrets to another host
-                answer = http.send(
-                    request, timeout=(CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS), allow_redirects=False
-                )
+                answer = http.send(request, timeout=timeout_seconds, allow_redirects=False)
         except requests.RequestException as error:
             raise transport_error(error, method="POST", url=url) from None
     hide = client_secret, basic, *(value for value in form.values() if isinstance(value, Secret))

@@ -27,8 +27,7 @@ from gctokens_nb.oauth import AccessToken, TokenKeeper
 from gctokens_nb.redaction import MaskedDict, redact
 from gctokens_nb.regions import Region
 from gctokens_nb.transport import (
-    CONNECT_TIMEOUT_SECONDS,
-    READ_TIMEOUT_SECONDS,
+    TIMEOUTS,
     configure,
     transport_error,
 )
@@ -95,7 +94,7 @@ class Session(requests.Session):
         region: Region,
         keeper: TokenKeeper,
         *,
-        timeout_seconds: tuple[float, float] = (CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS),
+        timeout_seconds: tuple[float, float] = TIMEOUTS,
         retry: RetryPolicy = DEFAULT_RETRY,
         on_wait: OnWait | None = None,
     ) -> None:
@@ -108,7 +107,7 @@ class Session(requests.Session):
         self._api_url = region.api_url
         self._api_origin = _origin(region.api_url)
         self._keeper = keeper
-        self._prepared: dict[str, requests.PreparedRequest] = {}
+        self._prepared: dict[str, tuple[dict[str, str | bytes], requests.PreparedRequest]] = {}
 
     def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
         """As in requests, with a path made into an address of the platform API."""
@@ -142,10 +141,12 @@ class Session(requests.Session):
         """
         if params is None and json is None:
             # The calls that people repeat: prepared once a method, as that is a third of the cost, then only addressed.
-            template = self._prepared.get(method)
-            if template is None:
-                template = self._prepared[method] = self.prepare_request(requests.Request(method, "/"))
-            prepared = template.copy()
+            # `headers` are the user's to change at any time.
+            headers = dict(self.headers)
+            known = self._prepared.get(method)
+            if known is None or known[0] != headers:
+                known = self._prepared[method] = headers, self.prepare_request(requests.Request(method, "/"))
+            prepared = known[1].copy()
             prepared.prepare_url(self._api_url + path, None)
         else:
             prepared = self.prepare_request(requests.Request(method, path, params=params, json=json))

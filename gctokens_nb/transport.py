@@ -24,8 +24,7 @@ from gctokens_nb.redaction import MaskedDict
 from gctokens_nb.regions import is_loopback_url
 from gctokens_nb.waits import Cancel, cancellation
 
-CONNECT_TIMEOUT_SECONDS = 10.0
-READ_TIMEOUT_SECONDS = 30.0
+TIMEOUTS = (10.0, 30.0)  # seconds to connect, and for each read
 POOL_SIZE = 64  # connections kept per host: as many workers may share one session
 
 

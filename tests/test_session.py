@@ -117,9 +117,30 @@ def test_default_timeouts(sandbox: Sandbox, sign_in):
     assert recorder.timeouts == [(10, 30), (10, 30), (3, 4), (3, 4), 7]
 
 
+def test_the_timeout_is_that_of_the_sign_in_too(sandbox: Sandbox, sign_in):
+    """`connect(timeout_seconds=)` bounds the first request as well, which says where it waited."""
+    held = sandbox.add_fault(Fault("hold", path="/oauth/token"))
+    with pytest.raises(TimedOutError, match=r"127\.0\.0\.1 did not answer POST /oauth/token in time"):
+        sign_in(timeout_seconds=(5, 0.1))
+    assert held.wait_until_held() == 1
+    held.release()
+
+
+def test_headers_of_ones_own_go_with_every_call(listener):
+    """What is set on `session.headers` between two calls goes with the next; what is removed does not."""
+    with gct.connect(listener.url, access_token="pasted") as gc:
+        gc.tokens.get_tokens_me()
+        gc.session.headers["X-Proxy-Ticket"] = "7"
+        gc.tokens.get_tokens_me()
+        del gc.session.headers["X-Proxy-Ticket"]
+        gc.tokens.get_tokens_me()
+    assert [heard.headers.get("X-Proxy-Ticket") for heard in listener.heard] == [None, "7", None]
+
+
 def test_a_slow_answer_is_a_timeout(sandbox: Sandbox, sign_in):
     """No answer in time is an error of its own that says what is unknown; it is not repeated."""
-    gc = sign_in(timeout_seconds=(5, 0.1))
+    gc = sign_in()
+    gc.session.timeout_seconds = (5, 0.1)
     held = sandbox.add_fault(Fault("hold", path=ME))
     with pytest.raises(
         TimedOutError,
