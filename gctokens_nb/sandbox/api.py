@@ -192,8 +192,10 @@ class PlatformApi:
         body = _json_object(call.request)
         changes = {name: body[name] for name in self._world.idle_timeout if body.get(name) is not None}
         _check_timeout(changes)
-        self._world.idle_timeout.update(changes)
-        return json_response(200, self._world.idle_timeout)
+        changed = {**self._world.idle_timeout, **changes}
+        answer = json_response(200, changed)  # before the change: nothing changes that cannot be told
+        self._world.idle_timeout = changed
+        return answer
 
     def _token_info(self, token: Token) -> dict[str, Any]:
         user = token.grant.user
@@ -334,7 +336,7 @@ class PlatformApi:
     def get_users_search(self, call: AuthorizedRequest) -> Response:
         """The same, from where a search's ``nextPage`` points."""
         try:
-            search = json.loads(base64.urlsafe_b64decode(_single(call.request.query, "q64", "")))
+            search = _read_json(base64.urlsafe_b64decode(_single(call.request.query, "q64", "")))
         except (ValueError, binascii.Error):
             search = None
         if not isinstance(search, dict):
@@ -489,20 +491,36 @@ def _flag(query: Mapping[str, Sequence[str]], name: str) -> bool:
 
 
 def _whole(value: object, name: str, smallest: int, largest: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not smallest <= value <= largest:
+        raise invalid_field(name, f"{name} must be a whole number from {smallest} to {largest}.")
+    return value
+
+
+def _whole_in_query(query: Mapping[str, Sequence[str]], name: str, default: int, largest: int) -> int:
     try:
-        number = int(value) if isinstance(value, str) else value
+        number: int | None = int(_single(query, name, str(default)))
     except ValueError:
         number = None
-    if not isinstance(number, int) or isinstance(number, bool) or not smallest <= number <= largest:
-        raise invalid_field(name, f"{name} must be a whole number from {smallest} to {largest}.")
+    return _whole(number, name, 1, largest)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("JSON has no such number")
     return number
+
+
+def _read_json(text: bytes) -> Any:
+    """The value; NaN and Infinity, which Python would read, are a ValueError as all that is no JSON."""
+    return json.loads(text, parse_float=_finite, parse_constant=_finite)
 
 
 def _json_object(request: Request) -> dict[str, Any]:
     if request.headers.get("Content-Type", "").partition(";")[0].strip().lower() != "application/json":
         raise Refusal(415)
     try:
-        value = json.loads(request.body)
+        value = _read_json(request.body)
     except ValueError:
         value = None
     if not isinstance(value, dict):
@@ -514,8 +532,8 @@ def _page(
     request: Request, entities: Sequence[Any], path: str, *, default_size: int, largest_size: int
 ) -> dict[str, Any]:
     query = request.query
-    size = _whole(_single(query, "pageSize", str(default_size)), "pageSize", 1, largest_size)
-    number = _whole(_single(query, "pageNumber", "1"), "pageNumber", 1, 2**31)
+    size = _whole_in_query(query, "pageSize", default_size, largest_size)
+    number = _whole_in_query(query, "pageNumber", 1, 2**31)
     count = math.ceil(len(entities) / size)
 
     def uri(page_number: int) -> str:
@@ -572,7 +590,7 @@ def _check_bundle(bundle: Any) -> None:
 
 
 def _whole_seconds(value: Any, name: str) -> None:
-    _whole(value if isinstance(value, int) else None, name, _TIMEOUT_SECONDS[0], _TIMEOUT_SECONDS[-1])
+    _whole(value, name, _TIMEOUT_SECONDS[0], _TIMEOUT_SECONDS[-1])
 
 
 def _unit(value: Any) -> None:

@@ -99,10 +99,10 @@ def invalid_field(field: str, message: str, code: str = "invalid.value") -> Refu
 
 
 def json_response(status: int, value: Any, headers: Mapping[str, str] | None = None) -> Response:
-    """An answer of JSON, with ``headers`` beside the content type."""
+    """An answer of JSON, with ``headers`` beside the content type. A lone surrogate becomes ``?``."""
     return Response(
         status,
-        json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(),
+        json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="replace"),
         {"Content-Type": "application/json", **(headers or {})},
     )
 

@@ -243,6 +243,10 @@ def test_timeout_counts_at_once(ask, admin, sandbox):
             {"inactivityTimeoutGroupBundles": [{"priority": 6, "timeoutSeconds": 300, "groups": []}]},
         ),
         (
+            "priority",
+            {"inactivityTimeoutGroupBundles": [{"priority": "1", "timeoutSeconds": 300, "groups": []}]},
+        ),
+        (
             "timeoutSeconds",
             {"inactivityTimeoutGroupBundles": [{"priority": 1, "timeoutSeconds": 1, "groups": []}]},
         ),
@@ -268,6 +272,30 @@ def test_timeout_needs_json(ask, admin):
     assert ask("PUT", "tokens/timeout", admin, data="[]", headers=headers).status_code == 400
     answer = ask("PUT", "tokens/timeout", admin, data={"a": "b"})
     assert (answer.status_code, answer.json()["code"]) == (415, "unsupported.media.type")
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_json_has_finite_numbers(ask, admin, number):
+    """A number that JSON cannot write back makes a body malformed, wherever it is; nothing changes."""
+    before = ask("GET", "tokens/timeout", admin).json()
+    bundle = f'{{"priority": 1, "timeoutSeconds": 300, "groups": [], "more": {number}}}'
+    answer = ask(
+        "PUT",
+        "tokens/timeout",
+        admin,
+        data=f'{{"inactivityTimeoutGroupBundles": [{bundle}]}}',
+        headers={"Content-Type": "application/json"},
+    )
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad.request")
+    assert ask("GET", "tokens/timeout", admin).json() == before
+
+
+def test_timeout_survives_half_a_character(ask, admin):
+    """A lone surrogate, which UTF-8 cannot write, comes back as a question mark, from then on too."""
+    bundle = {"priority": 1, "timeoutSeconds": 300, "groups": ["\ud800"]}
+    answer = ask("PUT", "tokens/timeout", admin, json={"inactivityTimeoutGroupBundles": [bundle]})
+    assert answer.json()["inactivityTimeoutGroupBundles"] == [{**bundle, "groups": ["?"]}]
+    assert ask("GET", "tokens/timeout", admin).json() == answer.json()
 
 
 def test_timeout_change_needs_the_permission(ask, sandbox):
