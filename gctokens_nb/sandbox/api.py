@@ -78,6 +78,8 @@ class PlatformApi:
             response = self._answer(request, rate_headers)
         except Refusal as refusal:
             response = refusal.response(correlation_id)
+        except RecursionError:  # only JSON that came in can be so deep
+            response = Refusal(400, message="The JSON is nested too deeply.").response(correlation_id)
         if rate_headers:
             return response._replace(headers={**response.headers, **rate_headers})
         return response
@@ -383,7 +385,7 @@ class PlatformApi:
         """The positions of the users that one clause of a search finds."""
         if not isinstance(clause, dict):
             raise invalid_field("query", "Each query must be an object.")
-        kind = clause.get("type")
+        kind = str(clause.get("type"))
         if kind == "MATCH_ALL":
             return list(range(len(self._world.users)))
         fields = clause.get("fields")
@@ -395,7 +397,7 @@ class PlatformApi:
         wanted = [value.lower() for value in values]
         if kind in {"EXACT", "TERM", "TERMS"}:
             return self._exact_matches(fields, wanted)
-        test = _TEXT_TESTS.get(str(kind))
+        test = _TEXT_TESTS.get(kind)
         if test is None:
             raise invalid_field("type", "The type of the query is not known.")
         columns = [self._world.column(name) for name in fields]

@@ -295,6 +295,8 @@ def _check_authorize(client: SandboxClient, form: dict[str, str]) -> None:
 
 def _same_redirect(registered: str, given: str) -> bool:
     """Whether they are one address; on loopback, whatever the port (RFC 8252, 7.3)."""
+    if not (given.isascii() and given.isprintable()) or " " in given:  # no URI, and not fit for a header
+        return False
     if registered == given:
         return True
     try:
@@ -323,7 +325,7 @@ def _asserted_name(assertion: str, now: float) -> str:
         if b"<!DOCTYPE" in xml:
             raise malformed
         root = ET.fromstring(xml)  # noqa: S314 - entities need the DTD refused above
-    except (binascii.Error, ValueError, ET.ParseError):
+    except (binascii.Error, ValueError, LookupError, ET.ParseError):  # LookupError: an unknown encoding
         raise malformed from None
     found = root if root.tag == f"{_SAML}Assertion" else root.find(f".//{_SAML}Assertion")
     name_id = None if found is None else found.find(f"{_SAML}Subject/{_SAML}NameID")

@@ -3,8 +3,10 @@
 import asyncio
 import errno
 import ipaddress
+import logging
 import socket
 import threading
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from http.client import responses as reasons
@@ -40,6 +42,7 @@ from gctokens_nb.sandbox.world import (
     stable_id,
 )
 
+_log = logging.getLogger(__name__)
 _UNRECORDED_HEADERS = {"authorization", "cookie", "proxy-authorization"}
 
 
@@ -456,12 +459,18 @@ class Sandbox:
         correlation_id = new_correlation_id()
         with self._lock:
             token = self._live_token(request) if self._record else None
-            if request.path in {"/oauth/token", "/token"}:
-                response = self._oauth.token(request)
-            elif request.path == "/oauth/authorize":
-                response = self._oauth.authorize(request)
-            else:
-                response = self._api.answer(request, correlation_id)
+            try:
+                if request.path in {"/oauth/token", "/token"}:
+                    response = self._oauth.token(request)
+                elif request.path == "/oauth/authorize":
+                    response = self._oauth.authorize(request)
+                else:
+                    response = self._api.answer(request, correlation_id)
+            except Exception as error:  # noqa: BLE001 - a mistake of the sandbox is an answer too
+                # Neither the query nor the error's own text is logged: they may hold a secret.
+                places = "".join(traceback.format_tb(error.__traceback__))
+                _log.error("%s %s failed: %s\n%s", request.method, request.path, type(error).__name__, places)
+                response = Refusal(500).response(correlation_id)
             self._note(received, request, response.status if answered else None, token)
         return response._replace(headers={**response.headers, "ININ-Correlation-Id": correlation_id})
 

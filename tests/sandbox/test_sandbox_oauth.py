@@ -296,6 +296,10 @@ def test_loopback_redirects_have_any_port(authorize, redirect_uri):
         "http://127.0.0.1:port/callback",
         "https://notebooks.example.org:8443/callback",
         "javascript:alert(1)",
+        "http://127.0.0.1:80\r\n80/",
+        "\0http://127.0.0.1/",
+        " http://127.0.0.1/",
+        "http://127.0.0.1/\u2028",
     ],
 )
 def test_unregistered_redirects_are_not_followed(authorize, redirect_uri):
@@ -304,6 +308,12 @@ def test_unregistered_redirects_are_not_followed(authorize, redirect_uri):
     assert answer.status_code == 400
     assert "redirect_uri is not registered" in answer.text
     assert "Location" not in answer.headers
+
+
+def test_redirects_are_uris(authorize, sandbox):
+    """What is no URI, and could not be a Location, is not followed even where it is registered."""
+    sandbox.add_client("own", grant="CODE", client_secret="s", redirect_uris=["http://127.0.0.1/屠"])
+    assert authorize("own", redirect_uri="http://127.0.0.1/屠").status_code == 400
 
 
 def test_unknown_client_gets_a_page(authorize):
@@ -458,6 +468,7 @@ def test_saml(post, sandbox, ask, wrapped, alphabet):
 
 
 ADA = "ada.lovelace@cumulus-airlines.example"
+NO_ENCODINGS = ("bogus", "rot13", "hex")  # the last two are codecs of Python, but not of text
 
 
 @pytest.mark.parametrize(
@@ -473,6 +484,7 @@ ADA = "ada.lovelace@cumulus-airlines.example"
         assertion(ADA, '<saml:Conditions NotBefore="2120-01-01T00:00:00Z"/>'),
         assertion(ADA, '<saml:Conditions NotBefore="soon"/>'),
         b'<!DOCTYPE a [<!ENTITY e "x">]>' + assertion(ADA),
+        *(f'<?xml version="1.0" encoding="{name}"?>'.encode() + assertion(ADA) for name in NO_ENCODINGS),
     ],
 )
 def test_saml_refused(post, xml):

@@ -1,5 +1,6 @@
 """The platform API of the sandbox: tokens, idle timeout, users, clients, authorization, errors, limits."""
 
+import base64
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -496,6 +497,7 @@ def test_search_pages(ask, admin):
         ("fields", {"query": [{"type": "EXACT", "fields": ["shoe size"], "value": "x"}]}),
         ("values", {"query": [{"type": "EXACT", "fields": ["name"]}]}),
         ("type", {"query": [{"type": "GUESS", "fields": ["name"], "value": "x"}]}),
+        ("type", {"query": [{"type": [], "fields": ["name"], "value": "x"}]}),
         ("operator", {"query": [{"type": "MATCH_ALL"}, {"type": "MATCH_ALL", "operator": "XOR"}]}),
     ],
 )
@@ -508,6 +510,18 @@ def test_search_refuses(ask, admin, field, body):
 def test_search_refuses_a_broken_page_link(ask, admin):
     """A nextPage that was tampered with gets 400."""
     assert ask("GET", "users/search?q64=%%%", admin).json()["details"][0]["fieldName"] == "q64"
+
+
+def test_json_may_not_be_nested_without_end(ask, admin):
+    """JSON that is nested deeper than can be read is malformed, in a body as in a page link."""
+    headers = {"Content-Type": "application/json"}
+    deep = b"[" * 20_000
+    link = base64.urlsafe_b64encode(deep).decode()
+    answers = [
+        ask("POST", "users/search", admin, data=deep, headers=headers),
+        ask("GET", "users/search", admin, params={"q64": link}),
+    ]
+    assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(400, "bad.request")] * 2
 
 
 def test_search_needs_the_permission(ask, sandbox):

@@ -222,6 +222,25 @@ def test_record_can_be_off(http):
         assert (sandbox.calls, len(sandbox.revocations)) == ((), 1)
 
 
+@pytest.mark.parametrize("latency_seconds", [0, 0.01])
+def test_a_mistake_of_its_own(http, caplog, latency_seconds):
+    """What the sandbox cannot handle is answered with 500, recorded and logged, without anything secret."""
+    with Sandbox(latency_seconds=latency_seconds) as sandbox:
+        client = sandbox.add_client("broken", client_secret="hush", permissions=["not a permission"])
+        token = sandbox.issue_token(client=client.name)
+        url, headers = f"{sandbox.base_url}/api/v2/tokens/me", {"Authorization": f"Bearer {token}"}
+        for _ in range(2):  # the connection goes on
+            answer = http.get(f"{url}?secret=hush", headers=headers, timeout=10)
+            error = answer.json()
+            assert (answer.status_code, error["code"]) == (500, "internal.server.error")
+            assert error["contextId"] == answer.headers["ININ-Correlation-Id"]
+        assert [(call.status, call.client_id) for call in sandbox.calls] == [(500, client.client_id)] * 2
+    assert [record.name for record in caplog.records] == ["gctokens_nb.sandbox.server"] * 2
+    assert "GET /api/v2/tokens/me" in caplog.text
+    assert "permission_policies" in caplog.text
+    assert not [secret for secret in (token, "hush") if secret in caplog.text]
+
+
 def test_two_organizations_side_by_side(http):
     """A token of one organization is worth nothing in another."""
     with Sandbox() as one, Sandbox(organization="Other Org") as other:
