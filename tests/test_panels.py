@@ -172,8 +172,29 @@ def test_nothing_more_is_sent_after_cancel(
     assert list(panel.history["outcome"]) == ["unknown"]
 
 
-def test_an_unexpected_exception_is_shown_by_type_and_place(opened: Callable[[Any], Any]) -> None:
-    """A bug of ours is said to be one, where it is; its text, which may hold anything, is not shown."""
+def test_what_is_told_of_a_call_is_of_that_call(asking: Any, gc: gct.Connection, sandbox: Sandbox) -> None:
+    """A click may start the next call before the outcome of the last is told: the correlation id is still its own."""
+    told: list[str] = []
+    held = sandbox.add_fault(Fault("hold", path="timeout"))
+
+    def click(_: Any) -> None:
+        if not asking.busy:
+            asking.work("Asking more", gc.tokens.get_tokens_timeout, lambda _: None)
+
+    asking.status.observe(click, "text")
+    asking.work("Asking", gc.tokens.get_tokens_me, lambda _: told.append(asking.correlation_id("GET")))
+    held.wait_until_held()
+    wait_until(lambda: bool(told))
+    assert all(told)
+    asking.status.unobserve(click, "text")
+    held.release()
+    asking.wait()
+
+
+def test_an_unexpected_exception_is_shown_by_type_and_place(
+    opened: Callable[[Any], Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A bug of ours is said to be one, where it is; its text, which may hold anything, is neither shown nor logged."""
     panel = opened(Panel("A test"))
 
     def fail() -> None:
@@ -183,6 +204,8 @@ def test_an_unexpected_exception_is_shown_by_type_and_place(opened: Callable[[An
     panel.wait()
     assert re.search(r"Unexpected KeyError at test_panels\.py, line \d+: this is a bug", panel.status.text)
     assert "secret" not in texts(panel)
+    assert re.search(r"Unexpected KeyError at test_panels\.py, line \d+", caplog.text)
+    assert "secret" not in caplog.text
     panel.button("Fail", fail).click()
     assert "Unexpected KeyError" in panel.status.text
     panel.work("Failing later", int, lambda _: fail())

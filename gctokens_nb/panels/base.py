@@ -28,17 +28,28 @@ _CANCEL_GRACE_SECONDS = 0.2  # how long a cancelled call may take to end before 
 
 
 class _Job:
-    """One call under way."""
+    """One call under way, and by method what is known of its requests. It sends one request of a method that changes anything."""
 
     def __init__(self, failed: Callable[[GCTokensError], None] | None) -> None:
         self.cancelled = Cancel()
         self.over = threading.Event()
         self.failed = failed
         self.correlation_ids: dict[str, str] = {}
+        self.statuses: dict[str, list[int]] = {}
+        self.unanswered: set[str] = (
+            set()
+        )  # methods of which an attempt was sent, got no answer and was repeated
 
     def note_answer(self, response: requests.Response) -> None:
-        """Keep the correlation id by method, and nothing else: the request holds the token."""
-        self.correlation_ids[response.request.method or ""] = response.headers.get(CORRELATION_ID_HEADER, "")
+        """Keep the correlation id and the status, and nothing else: the request holds the token."""
+        method = response.request.method or ""
+        self.correlation_ids[method] = response.headers.get(CORRELATION_ID_HEADER, "")
+        self.statuses.setdefault(method, []).append(response.status_code)
+
+    def note_wait(self, wait: Wait) -> None:
+        """Keep whether one of the attempts before this wait got no answer."""
+        if wait.attempt > len(self.statuses.get(wait.method, ())):
+            self.unanswered.add(wait.method)
 
 
 class Panel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
@@ -70,6 +81,9 @@ class Panel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._job: _Job | None = None  # the call under way
         self._last_job: _Job | None = None  # the same, or the one before: what wait() waits for
         self._closed = False
+        self._concluding = (
+            threading.local()
+        )  # its `job`: the one whose `done` or `failed` runs in this thread
         self._buttons: list[Any] = []
         self._enabled_again: list[Any] = []
         self.body = ipywidgets.VBox()
@@ -197,25 +211,33 @@ class Panel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
                 ):
                     outcome = functools.partial(done, call())
             except GCTokensError as error:
-                outcome = functools.partial(self._fail, error, job)
+                outcome = functools.partial(self._fail, error, job.failed)
             except Exception as error:  # noqa: BLE001 - shown as what it is, a bug
                 outcome = functools.partial(self._show_bug, error)
             if self._free(job):
-                self._guarded(outcome)
+                self._conclude(job, outcome)
                 self._guarded(self.when_free)
         finally:
             job.over.set()
 
     def _show_wait(self, job: _Job, doing: str, wait: Wait) -> None:
+        job.note_wait(wait)
         with self._lock:
             if self._job is job:
                 self.say(f"{doing}: waiting {wait.seconds:.0f} s ({wait.reason}), then trying again.", "busy")
                 self._waiting.ends_at = time.time() + wait.seconds
 
-    def _fail(self, error: GCTokensError, job: _Job) -> None:
+    def _conclude(self, job: _Job, outcome: Callable[[], None]) -> None:
+        self._concluding.job = job
+        try:
+            self._guarded(outcome)
+        finally:
+            self._concluding.job = None
+
+    def _fail(self, error: GCTokensError, failed: Callable[[GCTokensError], None] | None) -> None:
         self.show_error(error)
-        if job.failed is not None:
-            job.failed(error)
+        if failed is not None:
+            failed(error)
 
     def cancel(self) -> None:
         """End the call under way: a wait at once, a request by breaking it off, of which the outcome is then unknown."""
@@ -226,13 +248,11 @@ class Panel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         if job.over.wait(_CANCEL_GRACE_SECONDS):
             return
         if self._free(job):
-            self._fail(
-                CancelledError(
-                    "Cancelled, but a request was already sent: whether it took effect is unknown.",
-                    "No further one will be sent. Look again before you repeat it.",
-                ),
-                job,
+            error = CancelledError(
+                "Cancelled, but a request was already sent: whether it took effect is unknown.",
+                "No further one will be sent. Look again before you repeat it.",
             )
+            self._conclude(job, functools.partial(self._fail, error, job.failed))
             self.when_free()
             job.over.set()
 
@@ -262,8 +282,9 @@ class Panel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         super().close()
 
     def correlation_id(self, method: str) -> str:
-        """Return the correlation id of the last answer to `method` in the last call; empty where there was none."""
-        return self._last_job.correlation_ids.get(method, "") if self._last_job else ""
+        """Return the correlation id of the last answer to `method`, or an empty text: for `done` and `failed`, of their call."""
+        job: _Job | None = getattr(self._concluding, "job", None)
+        return job.correlation_ids.get(method, "") if job else ""
 
     def when_free(self) -> None:
         """Do what had to wait for the end of a call, in a subclass that has such a thing."""
@@ -295,12 +316,13 @@ class Panel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             self._show_bug(error)
 
     def _show_bug(self, error: Exception) -> None:
-        # The exception's own text may hold anything, so only its type and place are shown.
-        logger.error("unexpected %s in %r", type(error).__name__, self, exc_info=error)
+        # The exception's own text may hold anything, so only its type and place are shown and logged.
         place = traceback.extract_tb(error.__traceback__)[-1]
+        what = f"Unexpected {type(error).__name__} at {Path(place.filename).name}, line {place.lineno}"
+        logger.error("%s, in %r", what, self)
         self.say(
-            f"Unexpected {type(error).__name__} at {Path(place.filename).name}, line {place.lineno}: "
-            "this is a bug in gctokens_nb.\nWhether the call took effect is unknown. Please report it with this line.",
+            f"{what}: this is a bug in gctokens_nb.\n"
+            "Whether the call took effect is unknown. Please report it with this line.",
             "error",
         )
 
