@@ -196,7 +196,7 @@ class PlatformApi:
         _check_timeout(changes)
         changed = {**self._world.idle_timeout, **changes}
         answer = json_response(200, changed)  # before the change: nothing changes that cannot be told
-        self._world.idle_timeout = changed
+        self._world.change_idle_timeout(changed)
         return answer
 
     def _token_info(self, token: Token) -> dict[str, Any]:

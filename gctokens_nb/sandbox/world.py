@@ -396,6 +396,14 @@ class World:
             return None
         return token.last_used_at + float(self.idle_timeout["idleTokenTimeoutSeconds"])
 
+    def change_idle_timeout(self, idle_timeout: dict[str, Any]) -> None:
+        """Count by this idle timeout from now on; what has idled out by the one before stays expired."""
+        now = self.now()
+        for token in self.tokens.values():
+            if self.has_expired(token):
+                token.expires_at = min(token.expires_at, now)
+        self.idle_timeout = idle_timeout
+
     def has_expired(self, token: Token) -> bool:
         """Whether its lifetime or its idle time is over."""
         idles_at = self.idles_at(token)

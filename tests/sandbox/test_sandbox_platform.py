@@ -275,6 +275,21 @@ def test_timeout_needs_json(ask, admin):
     assert (answer.status_code, answer.json()["code"]) == (415, "unsupported.media.type")
 
 
+@pytest.mark.parametrize("change", [{"idleTokenTimeoutSeconds": 28800}, {"enableIdleTokenTimeout": False}])
+def test_what_has_idled_out_stays_dead(ask, sandbox, change):
+    """A longer idle timeout, or none, brings no token back that had idled out; the others live longer."""
+    dead = sandbox.issue_token()
+    sandbox.advance(1800)
+    living = sandbox.issue_token()
+    sandbox.advance(1800)
+    assert not sandbox.is_alive(dead)
+    assert ask("PUT", "tokens/timeout", sandbox.issue_token(client="admin"), json=change).status_code == 200
+    assert not sandbox.is_alive(dead)
+    assert ask("GET", "tokens/me", dead).json()["code"] == "credentials.expired"
+    sandbox.advance(1800)
+    assert sandbox.is_alive(living)
+
+
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
 def test_json_has_finite_numbers(ask, admin, number):
     """A number that JSON cannot write back makes a body malformed, wherever it is; nothing changes."""
