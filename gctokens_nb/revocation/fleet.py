@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 
+from gctokens_nb.connection import Connection
 from gctokens_nb.errors import ConfigurationError, JournalError
 from gctokens_nb.revocation.plan import Plan
 from gctokens_nb.revocation.run import WORKERS, Run, check_plan, resume, revoke
@@ -46,8 +47,7 @@ def revoke_fleet(
         ExceptionGroup: Of what stopped some of the organizations, after all others have finished. Each has a journal, or
             nothing was sent to it.
     """
-    for plan in plans:
-        check_plan(plan)
+    connections = [check_plan(plan) for plan in plans]
     organizations = [plan.organization.id for plan in plans if plan.organization is not None]
     if len(set(organizations)) < len(plans):
         raise ConfigurationError(
@@ -74,18 +74,23 @@ def revoke_fleet(
                 f"{path!r} exists already; nothing was sent.",
                 "Go on with it by resume(), or choose another folder.",
             )
-    _wait_for_all(plans, paths, executor, workers, rate)
+    _wait_for_all(plans, connections, paths, executor, workers, rate)
     return [Run.of(path) for path in paths]
 
 
 def _wait_for_all(
-    plans: Sequence[Plan], paths: Sequence[str], executor: Executor | None, workers: int, rate: float | None
+    plans: Sequence[Plan],
+    connections: Sequence[Connection],
+    paths: Sequence[str],
+    executor: Executor | None,
+    workers: int,
+    rate: float | None,
 ) -> None:
     stop = None if executor else threading.Event()  # travels to threads only
     own = executor or ThreadPoolExecutor(max_workers=len(plans) or 1, thread_name_prefix="gctokens-fleet")
     tasks = [
-        own.submit(_carry_out, plan, path, workers, rate, stop)
-        for plan, path in zip(plans, paths, strict=True)
+        own.submit(_carry_out, plan, connection, path, workers, rate, stop)
+        for plan, connection, path in zip(plans, connections, paths, strict=True)
     ]
     try:
         failures = [error for task in tasks if (error := task.exception()) is not None]
@@ -102,15 +107,23 @@ def _wait_for_all(
         raise BaseExceptionGroup(f"{len(failures)} of {len(plans)} organizations were stopped", failures)
 
 
-def _carry_out(plan: Plan, path: str, workers: int, rate: float | None, stop: threading.Event | None) -> None:
+def _carry_out(
+    plan: Plan,
+    connection: Connection,
+    path: str,
+    workers: int,
+    rate: float | None,
+    stop: threading.Event | None,
+) -> None:
     def watch(run: Run) -> None:
         if stop is not None and stop.is_set():
             run.cancel()
 
     # Executors such as Dask's repeat a task whose process died: its journal then knows what was done.
-    if Path(path).exists() and plan.connection is not None:
-        resume(path, plan.connection, workers=workers, rate=rate, on_progress=watch)
+    if Path(path).exists():
+        resume(path, connection, workers=workers, rate=rate, on_progress=watch)
     else:
+        plan.connection = connection  # a plan travels without it
         revoke(
             plan, journal=path, confirm=plan.users_to_revoke, workers=workers, rate=rate, on_progress=watch
         )

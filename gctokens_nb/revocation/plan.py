@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from html import escape
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pandas as pd
 
@@ -34,13 +35,17 @@ class Plan(pd.DataFrame):
       signed in here), `deleted`
 
     Attributes:
-        connection: The `Connection` it was made through, and will be carried out through.
+        connection: The `Connection` it was made through, and will be carried out through. It is not pickled, as it holds
+            secrets: a plan that is read back can be looked at, but not carried out.
         organization: The `NamedEntity` whose users they are.
+        column: The name of the column that the users were read from (`column 2` where it has no name), or of the Series;
+            None for a plain list. Several uploads: the names, with commas between them.
     """
 
-    _metadata = ["connection", "organization"]  # noqa: RUF012 - how pandas is told what else a selection keeps
+    _metadata = ["connection", "organization", "column"]  # noqa: RUF012 - how pandas is told what a selection keeps
     connection: Connection | None = None
     organization: NamedEntity | None = None
+    column: str | None = None
 
     @property
     def _constructor(self) -> Callable[..., Plan]:
@@ -51,6 +56,19 @@ class Plan(pd.DataFrame):
         """How many users would be logged out: what `revoke(confirm=…)` asks for."""
         return int((self["action"] == REVOKE).sum())
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**cast("dict[str, Any]", super().__getstate__()), "connection": None}
+
+    def __repr__(self) -> str:
+        return super().__repr__() + (f"\n{self._origin()}" if self.column is not None else "")
+
+    def _repr_html_(self) -> str | None:
+        table: str | None = super()._repr_html_()  # type: ignore[misc] # pandas-stubs leave it out
+        return table if table is None or self.column is None else f"{table}<p>{escape(self._origin())}</p>"
+
+    def _origin(self) -> str:
+        return f"Read from the column {self.column!r}."
+
 
 class _Found(NamedTuple):
     id: str
@@ -58,7 +76,7 @@ class _Found(NamedTuple):
     state: str | None
 
 
-def plan_revocation(connection: Connection, users: Any, *, column: str | None = None) -> Plan:
+def plan_revocation(connection: Connection, users: Any, *, column: str | int | None = None) -> Plan:
     """Find out who would be logged out. Nothing is changed.
 
     Wire: `GET /api/v2/tokens/me`; `GET /api/v2/users?id=…` for ids and `POST /api/v2/users/search` (permission
@@ -66,19 +84,26 @@ def plan_revocation(connection: Connection, users: Any, *, column: str | None = 
 
     Args:
         connection: To the organization of the users.
-        users: Ids (UUIDs) and e-mail addresses in any mix and letter case: a list, a Series, a DataFrame, a path of a
-            CSV or Excel file, or the `value` of an `ipywidgets.FileUpload`. A CSV file may use commas, semicolons, tabs
-            or bars, may begin with a byte order mark, and needs no header.
-        column: Of a file or DataFrame; needed only where several columns hold users.
+        users: Ids (UUIDs) and e-mail addresses in any mix and letter case: one as text, a list, a Series, a DataFrame, a
+            path of a CSV or Excel file (.xlsx), or the `value` of an `ipywidgets.FileUpload`. A CSV file may use commas,
+            semicolons, tabs or bars, and may begin with a byte order mark. It needs no header: where an id or address
+            is in the first row, that is none. A file of one column has a header if that is a usual name, such as
+            `user`, `id` or `email`, or is given as `column`; any other first line is a row. A workbook may hold one
+            sheet that is not empty.
+        column: The name of a file's or DataFrame's column, in any letter case; `column 2` is the second of a file without
+            a header, or one without a name. Needed where it is not clear: without it, the users are in the one column
+            with a usual name that holds ids or addresses; where no column has a usual name, in the only one that
+            holds any.
 
     Returns:
         A row for each input, in the order of the input; that of a Series or DataFrame keeps its index.
 
     Raises:
-        ConfigurationError: The input cannot be read, or no column holds users.
+        ConfigurationError: The input cannot be read, does not tell which column holds the users, or might lose some: a
+            quotation mark that is not closed, a row longer than the header, several sheets.
         ApiError, TransportError: As the calls.
     """
-    texts, index = read_users(users, column)
+    texts, index, name = read_users(users, column)
     organization = organization_of(connection)
     own_id = connection.directory.own_id()
     keys = [text.lower() for text in texts]
@@ -102,7 +127,7 @@ def plan_revocation(connection: Connection, users: Any, *, column: str | None = 
     )
     plan = Plan({name: pd.Series(list(values), dtype="string") for name, values in columns.items()})
     plan.index = index
-    plan.connection, plan.organization = connection, organization
+    plan.connection, plan.organization, plan.column = connection, organization, name
     return plan
 
 

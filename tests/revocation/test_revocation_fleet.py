@@ -99,6 +99,8 @@ def test_dry_unless_the_sum_is_confirmed(plans, sandboxes, tmp_path):
     assert [run.state for run in gct.revoke_fleet(plans)] == ["dry run"] * 3
     with pytest.raises(ConfigurationError, match="confirm=30, but the plans log out 90 users"):
         gct.revoke_fleet(plans, journals=tmp_path, confirm=30)
+    with pytest.raises(ConfigurationError, match="confirm='90', but the plans log out 90 users"):
+        gct.revoke_fleet(plans, journals=tmp_path, confirm="90")
     with pytest.raises(ConfigurationError, match="are of one organization"):
         gct.revoke_fleet([plans[0], plans[0]], journals=tmp_path, confirm=60)
     with pytest.raises(ConfigurationError, match="There is no folder"):

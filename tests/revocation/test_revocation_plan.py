@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import sys
+import zipfile
 
 import pandas as pd
 import pytest
@@ -90,7 +92,7 @@ def test_nothing_that_changes_anything_is_sent(gc, sandbox):
 
 
 def test_a_selection_of_rows_is_a_plan_again(gc, sandbox):
-    """Filtering a plan, as one filters any DataFrame, keeps its connection; so does pickling."""
+    """Filtering a plan, as one filters any DataFrame, keeps its connection; pickling keeps the organization."""
     plan = gct.plan_revocation(gc, [user.id for user in sandbox.users[:20]])
     chosen = plan[plan["state"] == "inactive"]
     assert chosen.users_to_revoke == 2
@@ -232,3 +234,242 @@ def test_a_token_that_does_not_name_its_organization(gc, sandbox):
     sandbox.add_fault(Fault("status", path="tokens/me", status=200, body="{}"))
     with pytest.raises(ConfigurationError, match="does not say which organization"):
         gct.plan_revocation(gc, [sandbox.users[0].id])
+
+
+# Which column: the wrong one logs out the wrong people
+
+
+def test_a_column_called_user_without_users_is_not_passed_over(gc, sandbox, tmp_path):
+    """Logins under `user` and the managers' addresses beside them: the managers are not planned."""
+    manager = sandbox.users[40].email
+    path = tmp_path / "leavers.csv"
+    path.write_text(f"User Name,name,manager\njdoe,Jane,{manager}\n")
+    with pytest.raises(ConfigurationError, match=r"not clear.*'User Name'.*'manager': pass one as column="):
+        gct.plan_revocation(gc, path)
+    logins = pd.DataFrame({"user": ["jdoe"], "id": ["1001"], "manager": [manager]})
+    with pytest.raises(ConfigurationError, match=r"not clear.*in 'user', 'id', but in 'manager'"):
+        gct.plan_revocation(gc, logins)
+    assert list(gct.plan_revocation(gc, logins, column="manager")["user"]) == [manager]
+
+
+def test_all_rows_are_looked_at(gc, sandbox):
+    """Addresses that begin below row 50 count too, under a known name and under others."""
+    leaver, manager = sandbox.users[40].email, sandbox.users[41].email
+    late = [None] * 60 + [leaver]
+    plan = gct.plan_revocation(gc, pd.DataFrame({"Email": late, "manager": manager}))
+    assert (plan["user"].iloc[-1], plan.users_to_revoke, plan.column) == (leaver, 1, "Email")
+    with pytest.raises(ConfigurationError, match="several hold ids or e-mail addresses"):
+        gct.plan_revocation(gc, pd.DataFrame({"leaver": late, "manager": manager}))
+
+
+def test_the_plan_says_which_column_it_was_read_from(gc, sandbox, tmp_path):
+    """A person sees it before anybody is logged out; a plain list has no column."""
+    user = sandbox.users[40]
+    path = tmp_path / "leavers.csv"
+    path.write_text(f"Name,<b>Mail</b>\nAda,{user.email}\n")
+    plan = gct.plan_revocation(gc, path)
+    assert plan[plan["state"] == "active"].copy().column == "<b>Mail</b>"
+    assert "Read from the column '<b>Mail</b>'." in repr(plan)
+    assert "Read from the column &#x27;&lt;b&gt;Mail&lt;/b&gt;&#x27;." in plan._repr_html_()
+    upload = {"name": "a.csv", "content": path.read_bytes()}
+    assert gct.plan_revocation(gc, [upload, upload]).column == "<b>Mail</b>"
+    series = pd.Series([user.email], name="who")
+    assert [gct.plan_revocation(gc, given).column for given in (series, series.rename(None), [user.id])] == [
+        "who",
+        None,
+        None,
+    ]
+    assert "column" not in gct.plan_revocation(gc, [user.id])._repr_html_()
+    with pd.option_context("display.notebook_repr_html", False):
+        assert plan._repr_html_() is None
+
+
+def test_a_column_that_is_there_twice(gc, sandbox, tmp_path):
+    """Columns are told apart by their place; asking for a name that two of them have is an error."""
+    first, second = sandbox.users[40].email, sandbox.users[41].email
+    twice = pd.DataFrame([[first, second]], columns=["email", "email"])
+    with pytest.raises(ConfigurationError, match="several hold"):
+        gct.plan_revocation(gc, twice)
+    with pytest.raises(ConfigurationError, match="has the column 'email' 2 times"):
+        gct.plan_revocation(gc, twice, column="email")
+    path = tmp_path / "leavers.csv"
+    path.write_text(f"x,x\nJane,{first}\nBob,{second}\n")
+    assert list(gct.plan_revocation(gc, path)["user"]) == [first, second]
+    either = pd.DataFrame([[first, second]], columns=["Email", "email"])
+    assert list(gct.plan_revocation(gc, either, column="email")["user"]) == [second]
+
+
+def test_lines_above_the_header(gc, sandbox, tmp_path):
+    """A column without a name is not taken by guess, but may be asked for by its place."""
+    users = sandbox.users[40:42]
+    path = tmp_path / "leavers.csv"
+    table = "".join(f"{number},Jane,{user.email}\n" for number, user in enumerate(users))
+    path.write_text(f"Leavers of March,,\nNo,Name,Email\n{table}")
+    with pytest.raises(ConfigurationError, match=r"no name.*'Leavers of March', 'column 2', 'column 3'"):
+        gct.plan_revocation(gc, path)
+    plan = gct.plan_revocation(gc, path, column="Column 3")
+    assert list(plan["user"]) == ["Email", *(user.email for user in users)]
+    path.write_text(f"Leavers of March\nNo,Name,Email\n{table}")
+    with pytest.raises(ConfigurationError, match="line 2 has more cells than the first line"):
+        gct.plan_revocation(gc, path)
+
+
+def test_a_row_that_is_shifted(gc, sandbox, tmp_path):
+    """An unquoted comma moves the manager's address under `email`; cells after the last column are a hint of it."""
+    leaver, manager = sandbox.users[40].email, sandbox.users[41].email
+    path = tmp_path / "leavers.csv"
+    path.write_text(f"name,manager,email\nAda,{manager},{leaver}\nDoe, J,{manager},{leaver}\n")
+    with pytest.raises(ConfigurationError, match="line 3 has more cells than the first line"):
+        gct.plan_revocation(gc, path)
+    path.write_text(f"name,email\nAda,{leaver},\n")
+    assert list(gct.plan_revocation(gc, path)["user"]) == [leaver]
+
+
+def test_a_file_without_a_header(gc, sandbox, tmp_path):
+    """Its columns are called by their place, in the error and as column=; no user is taken for a header."""
+    users = sandbox.users[40:43]
+    path = tmp_path / "leavers.csv"
+    path.write_text("".join(f"{user.id},{user.email}\n" for user in users))
+    with pytest.raises(ConfigurationError, match="Its columns are 'column 1', 'column 2'"):
+        gct.plan_revocation(gc, path)
+    plan = gct.plan_revocation(gc, path, column="column 1")
+    assert (list(plan["user"]), plan.column) == ([user.id for user in users], "column 1")
+    with pytest.raises(ConfigurationError, match=f"has no column '{users[0].id}'"):
+        gct.plan_revocation(gc, path, column=users[0].id)
+
+
+def test_one_column_whose_first_line_is_no_user(gc, sandbox, tmp_path):
+    """It is a row, malformed, and not a header; unless it is a known name, or the one asked for."""
+    email = sandbox.users[40].email
+    path = tmp_path / "leavers.csv"
+    path.write_text(f"jane.doe\n{email}\n")
+    assert list(gct.plan_revocation(gc, path)["user"]) == ["jane.doe", email]
+    path.write_text(f"jane.doe,\n{email},\n")
+    assert list(gct.plan_revocation(gc, path)["user"]) == ["jane.doe", email]
+    for header, column in (("E-Mail Address", None), ("User IDs", None), ("Leaver", "leaver")):
+        path.write_text(f"{header}\n{email}\n")
+        plan = gct.plan_revocation(gc, path, column=column)
+        assert (list(plan["user"]), plan.column) == ([email], header)
+
+
+def test_frames_whose_columns_are_numbers(gc, sandbox):
+    """pandas counts the columns of a file without a header; column=1 means that number."""
+    first, second = sandbox.users[40].email, sandbox.users[41].email
+    frame = pd.DataFrame([[first, second]])
+    assert list(gct.plan_revocation(gc, frame, column=1)["user"]) == [second]
+    with pytest.raises(ConfigurationError, match=r"has no column 7.*'0', '1'"):
+        gct.plan_revocation(gc, frame, column=7)
+
+
+# Lost rows
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ('"Rob,{email},x', "unexpected end of data, in the row that begins in line 4"),
+        ('Rob,"{email},x', "unexpected end of data, in the row that begins in line 4"),
+        ('"Rob" Roy,{email},x', "expected after.*in the row that begins in line 4"),
+        ('"Rob,{email},x\nSam,sam@example.org,x"', "begins in line 4 goes on over several lines"),
+        ('Rob,{email},"x\nSam,sam@example.org,y"', "begins in line 4 goes on over several lines"),
+        ('Rob,"rob\nsam",x', "begins in line 4 goes on over several lines"),
+    ],
+)
+def test_a_quotation_mark_too_many_loses_nobody(gc, sandbox, tmp_path, row, message):
+    """Users who would disappear in a quoted cell are an error that names the line."""
+    lines = ["Name,Email,Note", *(f"N,{user.email}," for user in sandbox.users[40:90])]
+    lines[3] = row.format(email=sandbox.users[42].email)
+    path = tmp_path / "leavers.csv"
+    path.write_text("\n".join(lines))
+    with pytest.raises(ConfigurationError, match=message):
+        gct.plan_revocation(gc, path)
+
+
+def test_a_note_of_several_lines(gc, sandbox, tmp_path):
+    """A quoted cell in another column, or in the header, may go on in the next line."""
+    users = sandbox.users[40:43]
+    path = tmp_path / "leavers.csv"
+    path.write_text(
+        'Email,"Note\n(free)"\n' + "".join(f'{user.email},"left,\r\nas planned"\n' for user in users)
+    )
+    assert list(gct.plan_revocation(gc, path)["user"]) == [user.email for user in users]
+
+
+def test_the_delimiter_is_looked_for_outside_quotes(gc, sandbox, tmp_path):
+    """Commas in quoted names do not make a file of semicolons one of commas."""
+    users = sandbox.users[40:43]
+    path = tmp_path / "leavers.csv"
+    path.write_text("Name;Email\n" + "".join(f'"Doe, ""J"", MD";{user.email}\n' for user in users))
+    plan = gct.plan_revocation(gc, path)
+    assert (list(plan["id"]), plan.column) == ([user.id for user in users], "Email")
+
+
+def test_a_workbook_with_several_sheets_asks_which(gc, sandbox, tmp_path):
+    """Nobody on the second sheet is forgotten in silence; empty sheets do not count."""
+    emails = pd.DataFrame({"email": [user.email for user in sandbox.users[40:47]]})
+    path = tmp_path / "leavers.xlsx"
+    with pd.ExcelWriter(path) as book:
+        emails.head(2).to_excel(book, sheet_name="March", index=False)
+        emails.to_excel(book, sheet_name="April", index=False)
+    with pytest.raises(
+        ConfigurationError, match=r"several sheets.*'March' \(3 rows\), 'April' \(8 rows\).*sheet_name="
+    ):
+        gct.plan_revocation(gc, path)
+    with pd.ExcelWriter(path) as book:
+        pd.DataFrame().to_excel(book, sheet_name="March", index=False)
+        emails.to_excel(book, sheet_name="April", index=False)
+    assert len(gct.plan_revocation(gc, path)) == 7
+
+
+def test_uploads_and_addresses_do_not_mix(gc, sandbox):
+    """An address beside an upload is refused, and not dropped."""
+    upload = {"name": "a.csv", "content": f"email\n{sandbox.users[40].email}\n".encode()}
+    with pytest.raises(ConfigurationError, match=r"uploads \(1\) and other inputs \(1\)"):
+        gct.plan_revocation(gc, [upload, sandbox.users[41].email])
+
+
+# What cannot be read
+
+
+def test_a_workbook_with_broken_xml(gc, tmp_path):
+    """A damaged workbook is told apart, whatever its reader stumbles over."""
+    good, bad = tmp_path / "good.xlsx", tmp_path / "bad.xlsx"
+    pd.DataFrame({"email": ["a@example.org"]}).to_excel(good, index=False)
+    for part in ("xl/workbook.xml", "xl/worksheets/sheet1.xml", "xl/styles.xml"):
+        with zipfile.ZipFile(good) as source, zipfile.ZipFile(bad, "w") as target:
+            for name in source.namelist():
+                target.writestr(name, source.read(name)[: -20 if name == part else None])
+        with pytest.raises(ConfigurationError, match=r"'bad.xlsx' is no Excel workbook that can be read"):
+            gct.plan_revocation(gc, bad)
+
+
+@pytest.mark.parametrize("path", ["no\0path.csv", "\ud800.csv", "x" * 5000])
+def test_paths_that_cannot_be(gc, path):
+    """They are told as a file that cannot be read."""
+    with pytest.raises(ConfigurationError, match="cannot be read: "):
+        gct.plan_revocation(gc, path)
+
+
+def test_text_that_cannot_be_sent(gc, sandbox):
+    """Half a character, as Python keeps of bytes it cannot decode, is told; so is an array of two dimensions."""
+    with pytest.raises(ConfigurationError, match=r"Input 2, .*could not be decoded"):
+        gct.plan_revocation(gc, [sandbox.users[40].id, "\udcff@example.org"])
+    with pytest.raises(ConfigurationError, match="A ndarray is no list of users"):
+        gct.plan_revocation(gc, pd.DataFrame([["a@example.org", "b@example.org"]]).to_numpy())
+
+
+# Secrets
+
+
+def test_a_plan_on_disk_has_no_secret(gc, sandbox, tmp_path):
+    """A pickled plan has neither the connection's secret nor its token; read back, it is no plan to carry out."""
+    plan = gct.plan_revocation(gc, pd.Series([sandbox.users[40].email], name="email"))
+    path = tmp_path / "plan.pickle"
+    plan.to_pickle(path)
+    for secret in (sandbox.client("admin").client_secret, gc.access_token.value):
+        assert getattr(secret, "reveal", lambda text=secret: text)().encode() not in path.read_bytes()
+    back = pd.read_pickle(path)
+    assert (back.organization, back.column, rows(back)) == (plan.organization, "email", rows(plan))
+    assert plan.connection is copy.deepcopy(plan).connection is gc
+    with pytest.raises(ConfigurationError, match="lost its connection; nothing was sent"):
+        gct.revoke(back)
