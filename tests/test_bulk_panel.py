@@ -59,6 +59,30 @@ def table(panel):
     return panel._table.children[0].df
 
 
+def asks(panel):
+    """Whether the panel asks for the number."""
+    return panel._confirmation.layout.display == ""
+
+
+def upload(panel, content, name="leavers.csv"):
+    """Choose a file."""
+    file = {"name": name, "type": "", "size": 1, "content": content, "last_modified": datetime.now(UTC)}
+    panel.upload.value = (file,)
+
+
+def stop_half_way(panel, sandbox, users):
+    """Begin to log out the users, and stop; the number of those who are left."""
+    sandbox.add_fault(Fault("slow", seconds=0.1, **DELETE))
+    plan(panel, users)
+    start(panel)
+    until(lambda: panel.run is not None and panel.run.counts["revoked"])
+    panel.stop_button.click()
+    panel.wait()
+    sandbox.clear_faults()
+    assert panel.run.left
+    return panel.run.left
+
+
 def test_paste_plan_type_the_number_revoke(panel, sandbox, tmp_path):
     """The whole story: nothing is sent before the number is typed; then everybody in the plan, and the evidence."""
     users = sandbox.users[100:150]
@@ -93,15 +117,7 @@ def test_paste_plan_type_the_number_revoke(panel, sandbox, tmp_path):
 def test_an_uploaded_file_is_read_and_let_go(panel, sandbox):
     """A file with a byte order mark and semicolons; it does not stay in what a notebook saves."""
     content = "\ufeffName;Mail\n" + "".join(f"x;{user.email}\n" for user in sandbox.users[100:103])
-    panel.upload.value = (
-        {
-            "name": "leavers.csv",
-            "type": "",
-            "size": 1,
-            "content": content.encode(),
-            "last_modified": datetime.now(UTC),
-        },
-    )
+    upload(panel, content.encode())
     panel.plan_button.click()
     panel.wait()
     assert panel.plan.users_to_revoke == 3
@@ -112,15 +128,7 @@ def test_what_is_wrong_with_the_list_is_said(panel, sandbox):
     """Neither a file nor a list; a column that is not there."""
     panel.plan_button.click()
     assert panel.status.text == "Choose a file or paste a list: one of the two."
-    panel.upload.value = (
-        {
-            "name": "a.csv",
-            "type": "",
-            "size": 1,
-            "content": b"Name,Mail\nx,y\n",
-            "last_modified": datetime.now(UTC),
-        },
-    )
+    upload(panel, b"Name,Mail\nx,y\n")
     panel.column_text.value = "email"
     panel.plan_button.click()
     panel.wait()
@@ -237,3 +245,313 @@ def test_hostile_names_are_not_shown_as_html(panel, sandbox):
     (table,) = panel._table.children
     assert "allow_html" not in table._dt_args or not table._dt_args["allow_html"]
     assert "<img" not in panel._summary.value
+
+
+# Nothing without the number
+
+
+def test_a_number_that_was_wiped_revokes_nobody(panel, sandbox):
+    """Typed for one plan and wiped while the next one is made, it opens nothing when that is cancelled."""
+    plan(panel, sandbox.users[100:103])
+    panel.number_text.value = "3"
+    assert not panel.revoke_button.disabled
+    hold = sandbox.add_fault(Fault("hold", path="users/search"))
+    panel.pasted.value = sandbox.users[200].email
+    panel.plan_button.click()
+    hold.wait_until_held()
+    assert panel.plan is None
+    panel.number_text.value = ""
+    panel.cancel_button.click()
+    panel.wait()
+    hold.release()
+    assert panel.revoke_button.disabled
+    assert not asks(panel)
+    panel.number_text.value = "3"
+    panel.revoke_button.click()
+    panel.wait()
+    assert not sandbox.revocations
+
+
+def test_a_click_that_comes_late_does_nothing(panel, sandbox):
+    """The front end may send a click on a button that is off by then: after a run, or while a plan is made."""
+    plan(panel, sandbox.users[100:102])
+    start(panel)
+    panel.wait()
+    panel.revoke_button.click()
+    panel.wait()
+    assert panel.status.text == "Finished: 2 revoked, 0 failed."
+    hold = sandbox.add_fault(Fault("hold", path="users/search"))
+    panel.plan_button.click()
+    hold.wait_until_held()
+    for button in (panel.revoke_button, panel.resume_button, panel.retry_button, panel.plan_button):
+        button.click()
+    panel.cancel_button.click()
+    panel.wait()
+    hold.release()
+    assert not panel.busy
+    assert "cancelled" in panel.status.text
+    assert len(sandbox.revocations) == 2
+
+
+def test_another_connection_needs_another_plan(panel, sign_in, sandbox):
+    """Plan, table and number are of the old connection and go with it; what was typed stays, and is planned anew."""
+    plan(panel, sandbox.users[100:103])
+    panel.number_text.value = "3"
+    with Sandbox(organization="Stratus Rail", users=300) as other:
+        panel.use(sign_in(server=other))
+        assert panel.plan is None
+        assert panel.revoke_button.disabled
+        assert not asks(panel)
+        assert (panel._table.children, panel._summary.value, panel.number_text.value) == ((), "", "")
+        panel.wait()
+        assert panel.status.text.startswith("The connection is another one now. Make the plan again")
+        panel.number_text.value = "3"
+        panel.revoke_button.click()
+        panel.wait()
+        assert panel.pasted.value == ", ".join(user.email for user in sandbox.users[100:103])
+        panel.pasted.value = other.users[100].email
+        panel.plan_button.click()
+        panel.wait()
+        start(panel)
+        panel.wait()
+        assert [one.user_id for one in other.revocations] == [other.users[100].id]
+    assert not sandbox.revocations
+
+
+def test_a_plan_of_the_connection_before_is_not_taken(panel, sign_in, sandbox):
+    """The connection changes while the users are looked up."""
+    hold = sandbox.add_fault(Fault("hold", path="users/search"))
+    panel.pasted.value = sandbox.users[100].email
+    panel.plan_button.click()
+    hold.wait_until_held()
+    panel.use(sign_in())
+    hold.release()
+    panel.wait()
+    assert panel.plan is None
+    assert not asks(panel)
+
+
+def test_a_run_under_way_can_be_stopped_after_the_connection_changed(panel, sign_in, sandbox):
+    """It goes on with its own connection; Stop and evidence stay."""
+    sandbox.add_fault(Fault("slow", seconds=0.1, **DELETE))
+    plan(panel, sandbox.users[100:200])
+    start(panel)
+    until(lambda: panel.run is not None)
+    panel.use(sign_in())
+    assert panel.stop_button.layout.display == ""
+    panel.stop_button.click()
+    panel.wait()
+    assert panel.status.text.startswith("Stopped in good order")
+    assert panel._evidence_box.layout.display == ""
+    assert len(sandbox.revocations) == panel.run.counts["revoked"] < 100
+
+
+# Journals from elsewhere
+
+
+def test_a_journal_from_elsewhere_is_shown_and_confirmed(panel, sign_in, sandbox):
+    """Resume says of whom, how many of how many are left, and waits for that number; then the rest is done."""
+    left = stop_half_way(panel, sandbox, sandbox.users[100:200])
+    done = len(sandbox.revocations)
+    fresh = BulkRevokePanel(sign_in())
+    fresh.wait()
+    fresh.journal_text.value = panel.journal_text.value
+    fresh.resume_button.click()
+    fresh.wait()
+    assert asks(fresh)
+    assert f"<strong>{left} users will be logged out</strong> of 100 in the journal" in fresh._summary.value
+    assert sandbox.organization.name in fresh._summary.value
+    assert len(table(fresh)) == left
+    assert not {one.user_id for one in sandbox.revocations} & set(table(fresh)["id"])
+    for wrong in ("", "100", str(left - 1)):
+        fresh.number_text.value = wrong
+        fresh.revoke_button.click()
+        fresh.wait()
+    assert len(sandbox.revocations) == done
+    fresh.number_text.value = str(left)
+    fresh.revoke_button.click()
+    fresh.wait()
+    assert fresh.status.text == "Finished: 100 revoked, 0 failed."
+    assert len(sandbox.revocations) == 100
+    fresh.close()
+
+
+def test_the_question_ends_with_the_path_it_was_about(panel, sign_in, sandbox):
+    """Another path, another question."""
+    left = stop_half_way(panel, sandbox, sandbox.users[100:200])
+    done = len(sandbox.revocations)
+    fresh = BulkRevokePanel(sign_in())
+    fresh.wait()
+    fresh.journal_text.value = panel.journal_text.value
+    fresh.resume_button.click()
+    fresh.wait()
+    fresh.number_text.value = str(left)
+    fresh.journal_text.value = "other.sqlite"
+    assert not asks(fresh)
+    fresh.revoke_button.click()
+    fresh.resume_button.click()
+    fresh.wait()
+    assert "There is no journal 'other.sqlite'" in fresh.status.text
+    assert len(sandbox.revocations) == done
+    fresh.close()
+
+
+def test_a_journal_that_is_done_asks_nothing(panel, sign_in, sandbox):
+    """Nobody is left in it: that is said."""
+    plan(panel, sandbox.users[100:103])
+    start(panel)
+    panel.wait()
+    fresh = BulkRevokePanel(sign_in())
+    fresh.wait()
+    fresh.journal_text.value = panel.journal_text.value
+    fresh.resume_button.click()
+    fresh.wait()
+    assert fresh.status.text.startswith("Nothing is left to do in the journal")
+    assert "3 revoked, 0 failed" in fresh.status.text
+    assert not asks(fresh)
+    fresh.close()
+
+
+def test_a_journal_that_was_in_the_way_is_not_ours(panel, sign_in, sandbox):
+    """A new run may not be written into it, the plan stays, and to resume it instead asks for its number."""
+    stop_half_way(panel, sandbox, sandbox.users[100:200])
+    done = len(sandbox.revocations)
+    fresh = BulkRevokePanel(sign_in())
+    fresh.wait()
+    fresh.journal_text.value = panel.journal_text.value
+    plan(fresh, sandbox.users[200:203])
+    start(fresh)
+    fresh.wait()
+    assert "exists already" in fresh.status.text
+    assert asks(fresh)
+    assert fresh.revoke_button.disabled
+    fresh.resume_button.click()
+    fresh.wait()
+    assert fresh.plan is None
+    assert "in the journal" in fresh._summary.value
+    assert len(sandbox.revocations) == done
+    fresh.close()
+
+
+def test_trying_again_is_about_the_run_that_is_shown(panel, sign_in, sandbox, tmp_path):
+    """Whatever path is in the field by then."""
+    stop_half_way(panel, sandbox, sandbox.users[100:200])
+    sandbox.add_fault(Fault("status", status=404, method="DELETE", path=sandbox.users[205].id))
+    other = BulkRevokePanel(sign_in())
+    other.wait()
+    other.journal_text.value = str(tmp_path / "other.sqlite")
+    plan(other, sandbox.users[204:206])
+    start(other)
+    other.wait()
+    assert other.status.text == "Finished: 1 revoked, 1 failed."
+    sandbox.clear_faults()
+    done = len(sandbox.revocations)
+    other.journal_text.value = panel.journal_text.value
+    other.retry_button.click()
+    other.wait()
+    assert other.status.text == "Finished: 2 revoked, 0 failed."
+    assert [one.user_id for one in sandbox.revocations[done:]] == [sandbox.users[205].id]
+    other.close()
+
+
+# Ends
+
+
+def test_a_start_that_hangs_can_be_cancelled(panel, sandbox):
+    """Cancel is there until the first sign of life, ends the request, and the run can still be resumed."""
+    stop_half_way(panel, sandbox, sandbox.users[100:200])
+    hold = sandbox.add_fault(Fault("hold", path="/api/v2/tokens/me"))
+    panel.resume_button.click()
+    hold.wait_until_held()
+    assert panel.cancel_button.layout.display == ""
+    assert panel._evidence_box.layout.display == "none"
+    panel.cancel_button.click()
+    panel.wait()
+    hold.release()
+    sandbox.clear_faults()
+    assert "cancelled" in panel.status.text
+    assert panel._evidence_box.layout.display == ""
+    panel.resume_button.click()
+    panel.wait()
+    assert panel.status.text == "Finished: 100 revoked, 0 failed."
+
+
+def test_unknown_outcomes_are_no_good_order(panel, sandbox):
+    """Who was perhaps logged out is told as an error, though nobody pressed Stop; Resume settles it."""
+    sandbox.add_fault(Fault("drop-after", method="DELETE", path=sandbox.users[110].id))
+    plan(panel, sandbox.users[100:150])
+    start(panel)
+    panel.wait()
+    assert "1 users: it is unknown whether they were logged out. Resume asks again." in panel.status.text
+    assert panel.status.kind == "error"
+    sandbox.clear_faults()
+    panel.resume_button.click()
+    panel.wait()
+    assert panel.status.text == "Finished: 50 revoked, 0 failed."
+
+
+def test_why_nothing_moves_is_announced_once(panel, sandbox):
+    """The status line, which is read aloud, says that it waits or is paused, and does not count the seconds."""
+    sandbox.add_fault(Fault("status", status=429, seconds=2, after=20, times=1, **DELETE))
+    said = []
+    panel.status.observe(lambda change: said.append(change["new"]), "text")
+    plan(panel, sandbox.users[100:200])
+    start(panel)
+    until(lambda: said[-1] == "Revoking: waiting for the rate limit.")
+    panel.pause_button.click()
+    until(lambda: said[-1] == "Revoking: paused.")
+    panel.pause_button.click()
+    panel.wait()
+    told = [text for text in said if text.startswith("Revoking: ")]
+    assert len(told) <= 3, "waits, is paused, and perhaps waits again"
+    assert panel.status.text == "Finished: 100 revoked, 0 failed."
+
+
+# Code
+
+
+def run_code(panel, folder, monkeypatch):
+    """Run what the panel shows, with its connection, in a folder."""
+    monkeypatch.chdir(folder)
+    head, _, body = panel.code.partition("  # or the connection you have\n")
+    assert head.startswith("import gctokens_nb as gct\n\ngc = gct.connect(")
+    names = {"gct": gct, "gc": panel.connection}
+    exec(body, names)
+    return names.get("run")
+
+
+def test_the_code_runs_as_shown(panel, sandbox, tmp_path, monkeypatch):
+    """A pasted list, the rest of a journal, the failed ones: each as the panel does it."""
+    run_code(panel, tmp_path, monkeypatch)
+    sandbox.add_fault(Fault("status", status=404, method="DELETE", path=sandbox.users[101].id))
+    plan(panel, sandbox.users[100:150])
+    panel.journal_text.value = "code.sqlite"
+    run = run_code(panel, tmp_path, monkeypatch)
+    assert (run.journal, run.counts["revoked"], run.counts["failed"]) == ("code.sqlite", 49, 1)
+    assert (tmp_path / "evidence.html").is_file()
+    panel.journal_text.value = str(tmp_path / "run.sqlite")
+    start(panel)
+    panel.wait()
+    assert panel.status.text == "Finished: 49 revoked, 1 failed."
+    sandbox.clear_faults()
+    assert "retry_failed=True" in panel.code
+    assert run_code(panel, tmp_path, monkeypatch).counts["revoked"] == 50
+    panel.journal_text.value = "code.sqlite"
+    assert "gct.resume('code.sqlite', gc)\n" in panel.code
+    assert run_code(panel, tmp_path, monkeypatch).counts["failed"] == 1
+
+
+def test_the_code_names_file_and_column(panel, sandbox, tmp_path, monkeypatch):
+    """An uploaded file is named, and read from the working folder."""
+    content = "".join(
+        f"{one.email};{two.email}\n"
+        for one, two in zip(sandbox.users[100:103], sandbox.users[200:203], strict=True)
+    )
+    (tmp_path / "leavers.csv").write_text(f"Leaver;Manager\n{content}")
+    upload(panel, f"Leaver;Manager\n{content}".encode())
+    panel.column_text.value = "Leaver"
+    panel.plan_button.click()
+    panel.wait()
+    assert "users = 'leavers.csv'\n" in panel.code
+    run_code(panel, tmp_path, monkeypatch)
+    assert {one.user_id for one in sandbox.revocations} == {user.id for user in sandbox.users[100:103]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pprint
 import re
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import pandas as pd
 from itables.widget import ITable
 
 from gctokens_nb.connection import Connection
-from gctokens_nb.errors import ConfigurationError, GCTokensError, JournalError
+from gctokens_nb.errors import GCTokensError, RevocationStoppedError
 from gctokens_nb.panels.connected import ConnectedPanel
 from gctokens_nb.panels.download import DownloadButton
 from gctokens_nb.panels.markup import missing_permission, paragraphs
@@ -32,8 +33,9 @@ _DOWNLOAD_BYTES = 2_500_000  # Jupyter servers drop larger messages
 class BulkRevokePanel(ConnectedPanel):
     """Revokes the tokens of many users: plan, confirmation by typing their number, progress, stop and resume, evidence.
 
-    Nothing is revoked before the number of users is typed. The journal is written on the machine of the kernel; what is
-    stopped, or killed, is resumed from it.
+    Nothing is revoked before the number of users is typed: of those in the plan, or of those whom a journal leaves to be
+    logged out. Only a run of this panel goes on, or tries its failed users again, without asking a second time. The journal
+    is written on the machine of the kernel; what is stopped, or killed, is resumed from it.
 
     Wire: as `plan_revocation` and `revoke`: permissions `directory:user:view` for e-mail addresses and
     `oauth:token:delete`.
@@ -53,19 +55,25 @@ class BulkRevokePanel(ConnectedPanel):
         number_text: ipywidgets.Text
             The number of users, typed to confirm.
         journal_text: ipywidgets.Text
-            The path of the journal.
+            The path of the journal: of one that is made, or is resumed.
         plan: Plan or None
-            Who would be logged out.
+            Who would be logged out. Another list, another connection or a journal takes its place.
         run: Run or None
-            What was done, or is being done.
+            What was done in this panel, or is being done.
     """
 
     def __init__(self, connection: Connection) -> None:
         super().__init__("Log out many users", connection)
         self.plan: Plan | None = None
         self.run: Run | None = None
+        self._asked: Plan | Run | None = (
+            None  # what the number confirms: a plan, or the rest of a journal's run
+        )
+        self._plan_code = ""
+        self._invitation = "Choose a file, or paste a list."
         self._revoking = False  # the call under way is a run
         self._stop_asked = False
+        self._told = ""  # why nothing moves
         wide = {"width": "min(60em, 100%)"}
         self.upload = ipywidgets.FileUpload(
             accept=".csv,.txt,.tsv,.xlsx", description="CSV or Excel file", layout={"width": "auto"}
@@ -100,7 +108,7 @@ class BulkRevokePanel(ConnectedPanel):
         )
         self.pause_button.on_click(lambda _: self._guarded(self._pause))
         self.stop_button.on_click(lambda _: self._guarded(self.cancel))
-        self._bar = ipywidgets.IntProgress(layout=wide)
+        self._bar = ipywidgets.IntProgress(description="Progress", layout=wide)
         self._rate = ipywidgets.HTML()
         self._permission = ipywidgets.HTML()
         self._summary = ipywidgets.HTML()
@@ -130,7 +138,7 @@ class BulkRevokePanel(ConnectedPanel):
             self._evidence_box,
         ]
         self.number_text.observe(lambda _: self._show_state(), "value")
-        self._show_state()
+        self.journal_text.observe(lambda _: self._journal_changed(), "value")
         self.when_free()
 
     def refresh(self) -> None:
@@ -141,116 +149,212 @@ class BulkRevokePanel(ConnectedPanel):
 
     def _looked_up(self, allowed: bool | None) -> None:
         self._permission.value = missing_permission(PERMISSION) if allowed is False else ""
-        self.say("Choose a file, or paste a list.")
+        if self.run is not None:  # it went on while the connection changed
+            self._tell(self.run)
+        else:
+            self.say(self._invitation)
+
+    def use(self, connection: Connection) -> None:
+        """Go on with another connection: what was typed is kept, the plan must be made again. A run under way goes on."""
+        if self.plan is not None or self._asked is not None:
+            self._invitation = (
+                "The connection is another one now. Make the plan again: choose a file, or paste a list."
+            )
+        self._drop()
+        super().use(connection)
+
+    def when_free(self) -> None:
+        """Show what can be done now."""
+        with self._lock:
+            if not self.busy:
+                self._revoking = False
+        super().when_free()
+        self._show_state()
 
     # The plan
 
     def _make_plan(self) -> None:
+        if self.busy:
+            return
         pasted = [part for part in re.split(r"[\s,;]+", self.pasted.value) if part]
         if bool(self.upload.value) == bool(pasted):
             self.say("Choose a file or paste a list: one of the two.", "error")
             return
         users = self.upload.value or pasted
         column = self.column_text.value.strip() or None
+        named = self.upload.value[0]["name"] if self.upload.value else pasted
+        self._plan_code = (
+            f"users = {pprint.pformat(named, width=100, compact=True)}\n"
+            f"plan = gct.plan_revocation(gc, users{f', column={column!r}' if column else ''})\n"
+        )
+        self._drop()
         self.work(
             "Finding the users", lambda: plan_revocation(self.connection, users, column=column), self._planned
         )
 
     def _planned(self, plan: Plan) -> None:
-        self.plan, self.run = plan, None
+        if plan.connection is not self.connection:  # it changed meanwhile
+            return
+        self.plan = plan
         self.upload.value = ()
-        self.number_text.value = ""
         skipped = plan["why"].value_counts()
         reasons = ", ".join(f"{count:,} {escape(str(why))}" for why, count in skipped.items())
-        self._summary.value = paragraphs(
-            f"<strong>{plan.users_to_revoke:,} users will be logged out</strong> of {len(plan):,} inputs. "
-            + (f"Skipped: {reasons}." if reasons else "None is skipped.")
-        )
         self._show_table(plan[["user", "name", "state", "action", "why", "id"]])
-        self.number_text.placeholder = f"type {plan.users_to_revoke} to confirm"
-        self._show_state()
+        self._ask(
+            plan,
+            f"of {len(plan):,} inputs. " + (f"Skipped: {reasons}." if reasons else "None is skipped."),
+        )
         self.say("Nothing is changed yet. Look at the plan, then type the number of users to confirm.", "ok")
+
+    def _drop(self) -> None:
+        """Forget what was planned, asked and done; a run under way can still be stopped."""
+        self.plan = self._asked = None
+        self._summary.value = self.number_text.value = ""
+        if not self._goes_on():
+            self.run = None
+            self._show_table(None)
+        self._show_state()
+
+    # The number
+
+    def _ask(self, asked: Plan | Run, of_whom: str) -> None:
+        """Let the number of users be typed; `of_whom` is HTML already."""
+        self._asked = asked
+        self._summary.value = paragraphs(
+            f"<strong>{self._number():,} users will be logged out</strong> {of_whom}"
+        )
+        self.number_text.placeholder = f"type {self._number()} to confirm"
+        self._show_state()
+
+    def _number(self) -> int:
+        """How many users would be logged out, which is to be typed; 0 where nothing is asked."""
+        if isinstance(self._asked, Run):
+            return self._asked.left
+        return 0 if self._asked is None else self._asked.users_to_revoke
+
+    def _confirmed(self) -> bool:
+        number = self._number()
+        return number > 0 and self.number_text.value.strip().replace(",", "") == str(number)
 
     def _show_table(self, frame: Any) -> None:
         # A new table each time: what a widget begins with may be larger than a later message.
-        plain = pd.DataFrame(frame).astype("object")
-        plain = plain.where(plain.notna(), "")
-        table = ITable(plain, maxBytes=_TABLE_BYTES, showIndex=False, scrollX=True, allow_html=False)
+        tables = []
+        if frame is not None:
+            plain = pd.DataFrame(frame).astype("object")
+            plain = plain.where(plain.notna(), "")
+            tables = [ITable(plain, maxBytes=_TABLE_BYTES, showIndex=False, scrollX=True, allow_html=False)]
         for old in self._table.children:
             old.close()
-        self._table.children = [table]
+        self._table.children = tables
 
     # The run
 
     def _revoke(self) -> None:
-        plan = self.plan
-        if plan is None:
+        asked, number, path = self._asked, self._number(), self._journal_path()
+        if asked is None or not self._confirmed():  # a click may arrive when the button is off
             return
-        path = Path(self.journal_text.value.strip())
-        self._start(
-            path,
-            lambda watch: revoke(plan, journal=path, confirm=plan.users_to_revoke, on_progress=watch),
-        )
+        if isinstance(asked, Run):
+            self._go_on(asked)
+        else:
+            self._start(lambda watch: revoke(asked, journal=path, confirm=number, on_progress=watch))
 
     def _resume(self) -> None:
-        path = Path(self.journal_text.value.strip())
-        self._start(path, lambda watch: resume(path, self.connection, on_progress=watch))
+        if self.busy:
+            return
+        if self.run is not None and self._is_of(self.run):
+            self._go_on(self.run)
+            return
+        path = self._journal_path()
+        self._drop()
+        self.work("Reading the journal", lambda: _left_in(path), self._journal_read)
+
+    def _journal_read(self, read: tuple[Run, pd.DataFrame]) -> None:
+        run, left = read
+        counts = run.counts
+        where = f"{run.facts['organization_name']} ({run.facts['region']})"
+        if not run.left:
+            self.say(
+                f"Nothing is left to do in the journal {run.journal!r} of {where}: "
+                f"{counts['revoked']:,} revoked, {counts['failed']:,} failed."
+            )
+            return
+        self._show_table(left[["user", "name", "outcome", "attempts", "id"]])
+        self._ask(
+            run,
+            f"of {sum(counts.values()) - counts['skipped']:,} in the journal {escape(repr(run.journal))} of "
+            f"<strong>{escape(where)}</strong>: the others are done.",
+        )
+        self.say(
+            "Nothing is changed yet. Look at who is left, then type the number of users to confirm.", "ok"
+        )
 
     def _retry(self) -> None:
-        path = Path(self.journal_text.value.strip())
-        self._start(path, lambda watch: resume(path, self.connection, retry_failed=True, on_progress=watch))
+        if self.run is not None:
+            self._go_on(self.run, retry_failed=True)
 
-    def _start(self, path: Path, call: Callable[[Callable[[Run], None]], Run]) -> None:
-        self.number_text.value = ""
-        self.run = None
-        self._revoking, self._stop_asked = True, False
-        self.work(
-            "Revoking",
-            lambda: call(self._watch),
-            self._finished,
-            failed=lambda error: self._stopped(path, error),
+    def _go_on(self, run: Run, *, retry_failed: bool = False) -> None:
+        path, connection = str(run.journal), self.connection
+        self._start(
+            lambda watch: resume(path, connection, retry_failed=retry_failed, on_progress=watch),
         )
-        self.cancel_button.layout.display = "none"  # Stop is the way to end a run in good order
+
+    def _start(self, call: Callable[[Callable[[Run], None]], Run]) -> None:
+        with self._lock:
+            if self.busy:
+                return
+            self._revoking, self._stop_asked, self._told = True, False, ""
+            self.number_text.value = ""
+            self.work("Revoking", lambda: call(self._watch), self._finished, failed=self._stopped)
+        self._show_state()
 
     def _watch(self, run: Run) -> None:
         """Called by the run, in its thread, about four times a second."""
-        self.run = run
         if self._stop_asked:
             run.cancel()
+        if run is not self.run:
+            self.run, self._asked = run, None
+            self._summary.value = ""
+            self.cancel_button.layout.display = "none"  # from now on, Stop ends it in good order
         total = sum(run.counts.values()) - run.counts["skipped"]
         self._bar.max, self._bar.value = max(total, 1), total - run.left
-        left = run.seconds_left
+        left, waiting = run.seconds_left, run.waiting
         parts = [
             f"{total - run.left:,} of {total:,}",
             f"{run.users_per_second:.1f} users/s" if run.users_per_second else "",
             f"about {_duration(left)} left" if left else "",
             f"{run.counts['failed']:,} failed" if run.counts["failed"] else "",
-            "paused" if run.state == "paused" else run.waiting,
+            "paused" if run.state == "paused" else waiting,
         ]
         self._rate.value = paragraphs(" · ".join(escape(part) for part in parts if part))
+        # The status line is read aloud, so it is told once why nothing moves, not each second.
+        told = "paused" if run.state == "paused" else waiting.partition(",")[0]
+        if told != self._told and self._goes_on() and not self._stop_asked:
+            self._told = told
+            self.say(f"Revoking: {told}." if told else "Revoking…", "busy")
         self._show_state()
 
     def _finished(self, run: Run) -> None:
-        self._revoking = False
         self._show_outcome(run)
-        if run.state == "finished":
+        self._tell(run)
+
+    def _stopped(self, error: GCTokensError) -> None:
+        if isinstance(error, RevocationStoppedError) and self.run is not None:
+            self._show_outcome(self.run)
+            if self.run.counts["unknown"]:
+                self.say(f"{self.status.text}\n{_unknown(self.run)}", "error")
+
+    def _tell(self, run: Run) -> None:
+        counts = run.counts
+        if counts["unknown"]:
+            rest = f" {counts['pending']:,} more are left." if counts["pending"] else ""
+            self.say(_unknown(run) + rest, "error")
+        elif run.state == "finished":
             self.say(
-                f"Finished: {run.counts['revoked']:,} revoked, {run.counts['failed']:,} failed.",
-                "error" if run.counts["failed"] else "ok",
+                f"Finished: {counts['revoked']:,} revoked, {counts['failed']:,} failed.",
+                "error" if counts["failed"] else "ok",
             )
         else:
             self.say(f"Stopped in good order, with {run.left:,} users left. Resume goes on.")
-
-    def _stopped(self, path: Path, error: GCTokensError) -> None:
-        self.run, self._revoking = None, False
-        if not isinstance(error, ConfigurationError) and path.is_file():
-            try:
-                self.run = Run.of(path)
-            except JournalError:
-                pass
-            else:
-                self._show_outcome(self.run)
-        self._show_state()
 
     def _show_outcome(self, run: Run) -> None:
         self._watch(run)
@@ -269,13 +373,18 @@ class BulkRevokePanel(ConnectedPanel):
 
     def cancel(self) -> None:
         """End the call under way: a run in good order, once what it has sent is answered and written down."""
-        if self.busy and self._revoking:
-            self._stop_asked = True
-            if self.run is not None:
-                self.run.cancel()
-            self.say("Stopping: finishing what is on its way…", "busy")
-        else:
+        with self._lock:
+            job = self._job
+            if job is not None and self._revoking:
+                self.say("Stopping: finishing what is on its way…", "busy")
+        if job is None or not self._revoking:
             super().cancel()
+            return
+        self._stop_asked = True
+        if self.run is not None and self._goes_on():
+            self.run.cancel()
+        else:  # Its requests end at once. The call is not left to itself, as it may be about to begin: then it is stopped.
+            job.cancelled.set()
 
     def close(self) -> None:
         """Close the panel; a run is stopped in good order."""
@@ -286,29 +395,50 @@ class BulkRevokePanel(ConnectedPanel):
 
     # What is shown when
 
+    def _goes_on(self) -> bool:
+        return self.run is not None and self.run.state in {"running", "paused"}
+
+    def _journal_path(self) -> Path:
+        return Path(self.journal_text.value.strip())
+
+    def _is_of(self, run: Run) -> bool:
+        """Whether the journal that is named now is that of the run."""
+        return self._journal_path() == Path(str(run.journal))
+
+    def _journal_changed(self) -> None:
+        if isinstance(self._asked, Run) and not self.busy:
+            self._drop()  # the question was about another journal
+        self._show_state()
+
     def _show_state(self) -> None:
-        state = self.run.state if self.run is not None else ""
-        running = state in {"running", "paused"}
-        plan = self.plan
-        typed = self.number_text.value.strip().replace(",", "")
-        ready = plan is not None and plan.users_to_revoke > 0 and typed == str(plan.users_to_revoke)
-        self.revoke_button.disabled = self.busy or not ready
-        self.pause_button.description = "Go on" if state == "paused" else "Pause"
-        self._confirmation.layout.display = "" if plan is not None and self.run is None else "none"
-        self._progress_box.layout.display = "" if self.run is not None else "none"
-        self.pause_button.layout.display = self.stop_button.layout.display = "" if running else "none"
-        over = self.run is not None and not running
-        self._evidence_box.layout.display = "" if over else "none"
-        self.retry_button.layout.display = "" if over and self.run and self.run.counts["failed"] else "none"
+        running = self._goes_on()
+        over = self.run is not None and not running and not self._revoking
+        failed = self.run is not None and self.run.counts["failed"] > 0
+        self.revoke_button.disabled = self.busy or not self._confirmed()
+        self.pause_button.description = "Go on" if self.run and self.run.state == "paused" else "Pause"
+        _show(self._confirmation, self._asked is not None and not self._revoking)
+        _show(self._progress_box, self.run is not None)
+        _show(self.pause_button, running)
+        _show(self.stop_button, running)
+        _show(self._evidence_box, over)
+        _show(self.retry_button, over and failed)
         for download in self._downloads:
             download.disabled = not over
-        journal = self.journal_text.value
-        self.set_code(
-            "plan = gct.plan_revocation(gc, users)  # a list, a DataFrame's column, or the path of a file\n"
-            f"run = gct.revoke(plan, journal={journal!r}, confirm=plan.users_to_revoke)\n"
-            f"run = gct.resume({journal!r}, gc)  # after a stop\n"
-            'run.report("evidence.html")'
-        )
+        if not self._revoking:
+            self.set_code(self._next_code())
+
+    def _next_code(self) -> str:
+        """What the panel has found, and would do next."""
+        path = str(self._journal_path())
+        if isinstance(self._asked, Plan):
+            run = f"{self._plan_code}run = gct.revoke(plan, journal={path!r}, confirm={self._number()})"
+        elif self.run is not None and self.run.counts["failed"] and self._is_of(self.run):
+            run = f"run = gct.resume({path!r}, gc, retry_failed=True)  # without it, only those who are left"
+        elif self.run is not None or self._asked is not None:
+            run = f"run = gct.resume({path!r}, gc)"
+        else:
+            return f"gc.directory.has_permission({PERMISSION!r})  # may this token revoke those of users?"
+        return f'{run}\nrun.report("evidence.html")'
 
     def _evidence(self, suffix: str | None) -> tuple[str, bytes] | None:
         """The report of that kind, or the journal, to download; one too large for that is left beside the journal."""
@@ -326,6 +456,21 @@ class BulkRevokePanel(ConnectedPanel):
             return None
         self.say(f"It is too large for a download through Jupyter, and lies beside the kernel: {path}")
         return None
+
+
+def _left_in(path: Path) -> tuple[Run, pd.DataFrame]:
+    """Return the run of a journal, and those of its users who are still to be logged out."""
+    run = Run.of(path)
+    frame = run.to_frame()
+    return run, frame[frame["outcome"].isin(["pending", "unknown"])]
+
+
+def _unknown(run: Run) -> str:
+    return f"{run.counts['unknown']:,} users: it is unknown whether they were logged out. Resume asks again."
+
+
+def _show(widget: Any, wanted: bool) -> None:
+    widget.layout.display = "" if wanted else "none"
 
 
 def _duration(seconds: float) -> str:
