@@ -294,6 +294,36 @@ def test_sign_out_of_a_dead_token_forgets_it(panel: LoginPanel, sandbox: Sandbox
         _ = panel.connection
 
 
+def test_sign_out_of_a_dead_token_leaves_a_connection_that_cannot_renew_it(
+    panel: LoginPanel, sandbox: Sandbox
+) -> None:
+    """Forgotten means by the connection too: whoever still holds it cannot go on with it."""
+    connection = sign_in(panel, **as_client(sandbox)).connection
+    sandbox.advance(10**6)
+    panel.sign_out_button.click()
+    panel.wait()
+    assert "no longer valid and is forgotten" in panel.status.text
+    with pytest.raises(SignedOutError):
+        connection.tokens.get_tokens_me()
+
+
+def test_a_connection_that_came_during_a_sign_out_is_kept(panel: LoginPanel, sandbox: Sandbox) -> None:
+    """Only what is signed out is forgotten: a token that took its place meanwhile is still there to be revoked."""
+    sign_in(panel, **as_client(sandbox))
+    held = sandbox.add_fault(Fault("hold", method="DELETE"))
+    panel.sign_out_button.click()
+    held.wait_until_held()
+    other = gct.connect(sandbox.environment, access_token=sandbox.issue_token(sandbox.users[0]))
+    panel.replace(other)
+    held.release()
+    panel.wait()
+    assert panel.connection is other
+    panel.sign_out_button.click()
+    panel.wait()
+    with pytest.raises(SignedOutError):
+        _ = other.access_token
+
+
 def test_sign_out_that_fails_keeps_the_connection(panel: LoginPanel, sandbox: Sandbox) -> None:
     """Where the revocation fails, the panel says so and the connection stays, to try again."""
     connection = sign_in(panel, **as_client(sandbox)).connection

@@ -20,6 +20,7 @@ from nbclient import NotebookClient
 
 import gctokens_nb as gct
 from gctokens_nb.panels import (
+    BulkRevokePanel,
     ConnectionsPanel,
     Dashboard,
     IdleTimeoutPanel,
@@ -347,6 +348,17 @@ def test_the_code_of_a_sandbox_needs_nothing(opened: Any) -> None:
         names["gc"].close()
 
 
+def test_the_code_of_a_gateway_is_a_region_that_connect_takes(
+    sandbox: Sandbox, sign_in: SignIn, opened: Any
+) -> None:
+    """A gateway has no name that `connect()` knows, so the code holds its addresses."""
+    gateway = gct.regions.gateway(f"{sandbox.base_url}/genesys")
+    panel = opened(TokenInfoPanel(gct.connect(gateway, access_token=sandbox.issue_token())))
+    shown = re.search(r"gc = gct\.connect\((.+)\)  #", panel.code)
+    assert shown
+    assert gct.regions.resolve(eval(shown[1], {"gct": gct})) == gateway  # the point of the test
+
+
 @pytest.mark.parametrize("make", [TokenInfoPanel, RevokePanel, IdleTimeoutPanel])
 def test_a_panel_whose_token_dies_signs_in_again(make: Callable[[gct.Connection], Any], opened: Any) -> None:
     """The panel offers to sign in again, and goes on with the new connection."""
@@ -383,9 +395,9 @@ def test_signing_in_again_elsewhere_than_in_a_sandbox_asks_for_the_secret(
 ) -> None:
     """The sign-in panel opens inside, with region and client filled in; after it, the panel goes on."""
     gc = sign_in()
-    told: list[gct.Connection] = []
+    told: list[tuple[gct.Connection, gct.Connection]] = []
     panel = opened(TokenInfoPanel(gc))
-    panel.on_sign_in(told.append)
+    panel.on_sign_in(lambda old, new: told.append((old, new)))
     gc.sign_out()
     panel.refresh()
     panel.wait()
@@ -395,8 +407,128 @@ def test_signing_in_again_elsewhere_than_in_a_sandbox_asks_for_the_secret(
     login.submit(client_secret=str(sandbox.client("admin").client_secret))
     login.wait()
     panel.wait()
-    assert told == [panel.connection]
+    assert told == [(gc, panel.connection)]
     assert panel.status.kind == "ok"
+
+
+def test_a_run_that_the_token_s_death_stopped_offers_to_sign_in_again(
+    sign_in: SignIn, sandbox: Sandbox, opened: Any, tmp_path: Path
+) -> None:
+    """The error of a whole run says why it stopped; where that is the token, the way on is a new one."""
+    panel = opened(BulkRevokePanel(sign_in(access_token=sandbox.issue_token(sandbox.users[0]))))
+    panel.journal_text.value = str(tmp_path / "run.sqlite")
+    panel.pasted.value = sandbox.users[1].email
+    panel.plan_button.click()
+    panel.wait()
+    sandbox.add_fault(Fault("expire-token", method="DELETE"))
+    panel.number_text.value = "1"
+    panel.revoke_button.click()
+    panel.wait()
+    assert panel.status.kind == "error"
+    assert not panel._login_box.layout.display
+
+
+# Another connection
+
+
+@pytest.fixture
+def two() -> Iterator[tuple[gct.Connection, gct.Connection]]:
+    """Connections to two organizations."""
+    with gct.connect_sandbox(organization="Org A") as one, gct.connect_sandbox(organization="Org B") as other:
+        other.session.retry = gct.RetryPolicy(attempts=1)
+        yield one, other
+
+
+def test_nothing_of_another_connection_stays_where_the_new_one_cannot_be_read(
+    two: tuple[gct.Connection, gct.Connection], opened: Any
+) -> None:
+    """What is shown, the DataFrame and the countdowns are of the connection in use, or empty."""
+    one, other = two
+    token, idle, revoke = (opened(make(one)) for make in (TokenInfoPanel, IdleTimeoutPanel, RevokePanel))
+    revoke.choose("ada.lovelace@cumulus-airlines.example")
+    other.sandbox.add_fault(Fault("status", status=500))
+    for panel in (token, idle, revoke):
+        panel.use(other)
+        panel.wait()
+        assert panel.status.kind == "error"
+    assert token.info is None
+    assert token.frame.empty
+    assert (token._idles.ends_at, token._ends.ends_at, token._table.value) == (0, 0, "")
+    assert idle.timeout is None
+    assert idle.frame.empty
+    assert not idle._current.value
+    assert not revoke.found.options
+    revoke.revoke_button.click()
+    assert "Choose a user first" in revoke.status.text
+
+
+def test_what_is_typed_for_a_connection_that_cannot_be_read_is_kept(
+    two: tuple[gct.Connection, gct.Connection], opened: Any
+) -> None:
+    """The form of the idle timeout keeps every wish until it could be filled."""
+    one, other = two
+    panel = opened(IdleTimeoutPanel(one))
+    panel.seconds.value = 900
+    other.sandbox.add_fault(Fault("status", status=500))
+    panel.use(other)
+    panel.wait()
+    panel.enabled.value = False
+    panel.change_button.click()
+    assert "not known yet" in panel.status.text
+    other.sandbox.clear_faults()
+    panel.refresh()
+    panel.wait()
+    assert (panel.seconds.value, panel.enabled.value) == (900, False)
+    assert "enable_idle_token_timeout=False, idle_token_timeout_seconds=900" in panel.code
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["answer", "error"])
+@pytest.mark.parametrize("make", [TokenInfoPanel, RevokePanel, IdleTimeoutPanel])
+def test_what_comes_of_the_connection_before_is_dropped(
+    make: Callable[[gct.Connection], Any],
+    fails: bool,
+    two: tuple[gct.Connection, gct.Connection],
+    opened: Any,
+) -> None:
+    """A read that was under way when another connection was chosen shows nothing, neither its answer nor its error."""
+    one, other = two
+    panel = opened(make(one))
+    held = one.sandbox.add_fault(Fault("hold", times=1))
+    panel.refresh()
+    held.wait_until_held()
+    if fails:
+        one.tokens.delete_tokens_me()
+    other.sandbox.add_fault(Fault("status", status=500))
+    panel.use(other)
+    held.release()
+    panel.wait()
+    assert "answered with 500" in panel.status.text
+    assert panel._login_box.layout.display == "none"
+    if make is TokenInfoPanel:
+        assert panel.info is None
+        assert not panel._table.value
+    if make is IdleTimeoutPanel:
+        assert panel.timeout is None
+    if make is RevokePanel:
+        assert panel._may_revoke_others is None
+
+
+def test_a_sign_in_for_a_connection_that_was_left_changes_nothing(
+    two: tuple[gct.Connection, gct.Connection], opened: Any
+) -> None:
+    """A panel that works on another connection by then goes on with that; who asked to hear of it does."""
+    one, other = two
+    panel = opened(TokenInfoPanel(one))
+    told: list[tuple[gct.Connection, gct.Connection]] = []
+    panel.on_sign_in(lambda old, new: told.append((old, new)))
+    held = one.sandbox.add_fault(Fault("hold", path="/oauth/token"))
+    panel.sign_in_button.click()
+    held.wait_until_held()
+    panel.use(other)
+    held.release()
+    panel.wait()
+    assert panel.connection is other
+    assert [old for old, _ in told] == [one]
 
 
 # Token info
@@ -937,6 +1069,95 @@ def test_signing_in_again_in_one_panel_serves_all() -> None:
         assert board.revoke.connection is board.token_info.connection is board.connection
         assert board.side_by_side.status.kind == "ok"
         board.close()
+
+
+def test_signing_in_again_serves_the_connection_that_died_whatever_is_worked_on_then(
+    two: tuple[gct.Connection, gct.Connection],
+) -> None:
+    """Who goes to another organization during the sign-in stays there; each label keeps its own organization."""
+    one, other = two
+    board: Any = Dashboard(one)
+    settle(board)
+    board.add(other)
+    settle(board)
+    of_one, of_other = board.connections
+    board.chooser.value = of_one
+    settle(board)
+    one.tokens.delete_tokens_me()
+    board.token_info.refresh()
+    settle(board)
+    held = one.sandbox.add_fault(Fault("hold", path="/oauth/token"))
+    board.token_info.sign_in_button.click()
+    held.wait_until_held()
+    board.chooser.value = of_other
+    held.release()
+    settle(board)
+    settle(board)
+    assert board.chooser.value == of_other
+    assert list(board.connections) == [of_one, of_other]
+    assert board.connections[of_other] is other
+    assert board.connections[of_one] is not one
+    assert board.connections[of_one].sandbox is one.sandbox
+    assert board.revoke.connection is board.token_info.connection is other
+    board.chooser.value = of_one
+    settle(board)
+    assert board.token_info.info.organization.name == "Org A"
+    board.close()
+
+
+def test_signing_in_again_elsewhere_adds_a_connection(sandbox: Sandbox, sign_in: SignIn) -> None:
+    """A label says a region: a connection to another one gets a label of its own."""
+    gc = sign_in()
+    board: Any = Dashboard(gc)
+    settle(board)
+    gc.tokens.delete_tokens_me()
+    board.token_info.refresh()
+    settle(board)
+    with Sandbox() as elsewhere:
+        admin = elsewhere.client("admin")
+        board.token_info.sign_in_button.click()
+        (login,) = board.token_info._login_box.children
+        login.submit(
+            region="address",
+            base_url=elsewhere.environment,
+            client_id=admin.client_id,
+            client_secret=str(admin.client_secret),
+        )
+        login.wait()
+        settle(board)
+        assert list(board.connections) == [sandbox.environment, elsewhere.environment]
+        assert board.connections[sandbox.environment] is gc
+        assert board.chooser.value == elsewhere.environment
+        assert board.revoke.connection is board.connection is board.connections[elsewhere.environment]
+        board.close()
+        board.connection.close()
+
+
+def test_signing_out_revokes_the_token_that_took_the_place_of_a_dead_one() -> None:
+    """After *Sign in again* in a panel, the sign-in above holds the new connection, and leaves no token alive."""
+    board: Any = Dashboard()
+    board.login.submit(region="sandbox")
+    board.login.wait()
+    settle(board)
+    first = board.connection
+    first.tokens.delete_tokens_me()
+    board.token_info.refresh()
+    settle(board)
+    board.token_info.sign_in_button.click()
+    settle(board)
+    settle(board)
+    second = board.connection
+    assert second is not first
+    assert board.login.connection is second
+    assert second.access_token.fingerprint in board.login._account.value
+    token, server = second.access_token.value, first.sandbox
+    board.login.sign_out_button.click()
+    settle(board)
+    assert not server.is_alive(token)
+    assert not board.connections
+    assert board.connection is None
+    board.close()
+    first.close()
 
 
 def test_closing_a_dashboard_closes_all(dashboard: Any) -> None:

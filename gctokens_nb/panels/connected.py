@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from typing import TypeVar
 
 import ipywidgets
 
@@ -17,10 +19,11 @@ from gctokens_nb.errors import (
     UnauthorizedError,
 )
 from gctokens_nb.panels.base import Panel
-from gctokens_nb.panels.login import LoginPanel
+from gctokens_nb.panels.login import LoginPanel, region_code
 
-__all__ = ["ConnectedPanel", "connect_code"]
+__all__ = ["ConnectedPanel", "connect_code", "has_permission"]
 
+T = TypeVar("T")
 _WAY_OF_GRANT = {"authorization_code": "browser", "pasted": "access_token", "saml2_bearer": "saml2_bearer"}
 _DEFAULT_ORGANIZATION = "Cumulus Airlines"
 
@@ -28,7 +31,7 @@ _DEFAULT_ORGANIZATION = "Cumulus Airlines"
 class ConnectedPanel(Panel):
     """A panel over one connection, which it can replace: where the token is dead it offers to sign in again.
 
-    A subclass reads what it shows in `refresh()`.
+    A subclass reads what it shows in `refresh()`, with `work_with()`, and empties it in `clear()`.
 
     Args:
         title:
@@ -49,28 +52,62 @@ class ConnectedPanel(Panel):
         self._stale = True  # what is shown is not of this connection
         self._own_code = "", ""  # what set_code() was given last
         self._earlier: list[Connection] = []  # a sandbox lives as long as the connection it was started for
-        self._on_sign_in: list[Callable[[Connection], None]] = []
+        self._on_sign_in: list[Callable[[Connection, Connection], None]] = []
+        self._login: LoginPanel | None = None  # a sign-in under way in this panel
         self.sign_in_button = self.button("Sign in again…", self._sign_in_again, style="primary")
         self._login_box = ipywidgets.VBox([self.sign_in_button], layout={"display": "none"})
         self.remedy.children = [self._login_box]
 
     def refresh(self) -> None:
-        """Read what the panel shows, with `work()`."""
+        """Read what the panel shows, with `work_with()`."""
         raise NotImplementedError
+
+    def clear(self) -> None:
+        """Empty what was read: it is of another connection than the one in use from now on."""
+
+    def work_with(
+        self,
+        doing: str,
+        call: Callable[[Connection], T],
+        done: Callable[[T], None],
+        *,
+        failed: Callable[[GCTokensError], None] | None = None,
+    ) -> None:
+        """As `work()`, with the connection in use now. What comes of it is dropped where another one is in use by then."""
+        connection = self.connection
+
+        def attempt() -> Callable[[], None]:
+            try:
+                return functools.partial(done, call(connection))
+            except GCTokensError as error:
+                return functools.partial(self._fail, error, failed)
+
+        def conclude(outcome: Callable[[], None]) -> None:
+            with self._lock:  # not between a use() and its clear()
+                if self.connection is connection:
+                    outcome()
+
+        self.work(doing, attempt, conclude, failed=failed)
 
     def use(self, connection: Connection) -> None:
         """Go on with another connection; what was typed is kept, what was read is read again."""
-        if connection is not self.connection:
-            self._earlier.append(self.connection)
-        self.connection = connection
-        self._login_box.layout.display = "none"
+        with self._lock:
+            if connection is not self.connection:
+                self._earlier.append(self.connection)
+                self.connection = connection
+                self.clear()
+            self._login_box.layout.display = "none"
+        self._end_login()
         code, imports = self._own_code
         self.set_code(code, imports=imports)
         self._stale = True
         self.when_free()
 
-    def on_sign_in(self, callback: Callable[[Connection], None]) -> None:
-        """Call `callback` with the connection of a new sign-in in this panel, which then uses it."""
+    def on_sign_in(self, callback: Callable[[Connection, Connection], None]) -> None:
+        """Call `callback` with the old and the new connection after a sign-in in this panel.
+
+        The panel uses the new one then, unless it was given another one than the old during the sign-in.
+        """
         self._on_sign_in.append(callback)
 
     def when_free(self) -> None:
@@ -90,51 +127,66 @@ class ConnectedPanel(Panel):
     def show_error(self, error: GCTokensError) -> None:
         """Say what happened and, where the token is dead, offer to sign in again."""
         super().show_error(error)
-        if isinstance(error, UnauthorizedError | LoginError):
+        # A run that ended before all users were done says why by its cause.
+        if any(isinstance(one, UnauthorizedError | LoginError) for one in (error, error.__cause__)):
             self._login_box.layout.display = ""
 
     def has_permission(self, permission: str) -> bool | None:
         """Tell whether the token has a permission, None where that cannot be known. Sends a request."""
-        try:
-            return self.connection.directory.has_permission(permission)
-        except (BadRequestError, PermissionDeniedError, NotFoundError):
-            return None
+        return has_permission(self.connection, permission)
 
     def _sign_in_again(self) -> None:
-        sandbox = self.connection.sandbox
+        old = self.connection
+        sandbox = old.sandbox
         if sandbox is not None:  # its credentials are no secret
-            name = _sandbox_client(self.connection)
-            self.work("Signing in", lambda: connect_sandbox(name, sandbox=sandbox), self._signed_in)
+            name = _sandbox_client(old)
+            self.work(
+                "Signing in",
+                lambda: connect_sandbox(name, sandbox=sandbox),
+                functools.partial(self._signed_in, old),
+            )
             return
         try:
-            grant = self.connection.access_token.grant
+            grant = old.access_token.grant
         except SignedOutError:
             grant = ""
-        login = LoginPanel(
-            self.connection.region,
-            client_id=self.connection.client_id,
-            way=_WAY_OF_GRANT.get(grant, "client_credentials"),
+        self._login = login = LoginPanel(
+            old.region, client_id=old.client_id, way=_WAY_OF_GRANT.get(grant, "client_credentials")
         )
 
         def signed_in(connection: Connection | None) -> None:
             if connection is not None:
-                self._login_box.children = [self.sign_in_button]
-                login.close()
-                self._signed_in(connection)
+                self._end_login()
+                self._signed_in(old, connection)
 
         login.on_change(signed_in)
         self._login_box.children = [login]
 
-    def _signed_in(self, connection: Connection) -> None:
-        self.use(connection)
+    def _end_login(self) -> None:
+        login, self._login = self._login, None
+        if login is not None:
+            self._login_box.children = [self.sign_in_button]
+            login.close()
+
+    def _signed_in(self, old: Connection, new: Connection) -> None:
+        if self.connection is old:
+            self.use(new)
         for callback in self._on_sign_in:
-            callback(connection)
+            callback(old, new)
+
+
+def has_permission(connection: Connection, permission: str) -> bool | None:
+    """Tell whether the token has a permission, None where that cannot be known. Sends a request."""
+    try:
+        return connection.directory.has_permission(permission)
+    except (BadRequestError, PermissionDeniedError, NotFoundError):
+        return None
 
 
 def connect_code(connection: Connection) -> str:
     """Return the call that makes a connection like this one. Its secret comes from the environment, never from here."""
     if connection.sandbox is None:
-        return f"gct.connect({connection.region.name!r})"
+        return f"gct.connect({region_code(connection.region)})"
     name, organization = _sandbox_client(connection), connection.sandbox.organization.name
     arguments = [] if name == "admin" else [repr(name)]
     arguments += [] if organization == _DEFAULT_ORGANIZATION else [f"organization={organization!r}"]

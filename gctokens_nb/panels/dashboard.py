@@ -71,14 +71,18 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
 
     def add(self, connection: Connection) -> None:
         """Add a connection, and work on it."""
+        label = self._new_label(connection)
+        self.connections[label] = connection
+        self._show_connections(label)
+
+    def _new_label(self, connection: Connection) -> str:
         sandbox = connection.sandbox
         where = f"{sandbox.organization.name} (sandbox)" if sandbox else str(connection.region)
         label, number = where, 1
         while label in self.connections:
             number += 1
             label = f"{where}, {number}"
-        self.connections[label] = connection
-        self._show_connections(label)
+        return label
 
     def close(self) -> None:
         """Close all panels. The connections live on."""
@@ -95,11 +99,20 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
             self._show_connections(next(reversed(left), None))
         self._of_login = connection
 
-    def _signed_in_again(self, connection: Connection) -> None:
-        """A panel has found the token dead and got another: it takes the place of the old one everywhere."""
-        label = self.chooser.value
-        self.connections[label] = connection
-        self._show_connections(label)
+    def _signed_in_again(self, old: Connection, new: Connection) -> None:
+        """A panel has found the token of `old` dead and got another: it takes its place everywhere.
+
+        Where it is of another region, or nothing has that place any more, it is added.
+        """
+        worked_on = self.connection is old
+        label = next((label for label, one in self.connections.items() if one is old), None)
+        if label is None or new.region != old.region:
+            label = self._new_label(new)
+        self.connections[label] = new
+        if old is self._of_login:
+            self._of_login = new
+            self.login.replace(new)
+        self._show_connections(label if worked_on else self.chooser.value)
 
     def _show_connections(self, label: str | None = None) -> None:
         some = bool(self.connections)
@@ -121,9 +134,11 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
 
     def _work_on(self, label: str | None) -> None:
         connection = self.connections.get(label or "")
-        if connection is None or connection is self.connection:
+        if connection is self.connection:
             return
         self.connection = connection
+        if connection is None:
+            return
         if self.token_info is None:
             self.token_info = TokenInfoPanel(connection)
             self.revoke = RevokePanel(connection)

@@ -12,7 +12,7 @@ from gctokens_nb import frames
 from gctokens_nb.connection import Connection
 from gctokens_nb.models import IDLE_TIMEOUT_SECONDS, IdleTokenTimeout
 from gctokens_nb.panels.confirmation import Confirmation
-from gctokens_nb.panels.connected import ConnectedPanel
+from gctokens_nb.panels.connected import ConnectedPanel, has_permission
 from gctokens_nb.panels.markup import fields_html, missing_permission, paragraphs
 from gctokens_nb.tokens import check_idle_timeout
 
@@ -58,7 +58,7 @@ class IdleTimeoutPanel(ConnectedPanel):
         super().__init__("Idle timeout of the organization", connection)
         self.timeout: IdleTokenTimeout | None = None
         self._shown: dict[str, Any] = {}  # what the form was filled with
-        self._typed: dict[str, Any] = {}  # to be typed again once another connection was read
+        self._keep_typed = False  # until another connection was read
         self._may_change: bool | None = None
         low, high = IDLE_TIMEOUT_SECONDS
         wide = {"description_width": "13em"}
@@ -112,29 +112,29 @@ class IdleTimeoutPanel(ConnectedPanel):
         """The timeout as a DataFrame, to go on with in the next cell."""
         return frames.idle_timeout([] if self.timeout is None else self.timeout)
 
-    def use(self, connection: Connection) -> None:
-        """Go on with another connection; what was typed is kept."""
-        self._typed = self._changes()
-        super().use(connection)
+    def clear(self) -> None:
+        """Empty what was read: it is of another connection. What was typed is kept."""
+        self._confirmation.dismiss()
+        self.timeout, self._may_change = None, None
+        self._current.value = self._permission.value = ""
+        self._keep_typed = True
 
     def refresh(self) -> None:
         """Read the timeout and fill the form with it, as *Refresh* does."""
         self._confirmation.dismiss()
-        self.work("Reading the idle timeout", self._read, self._show)
-
-    def _read(self) -> tuple[IdleTokenTimeout, bool | None]:
-        return self.connection.tokens.get_tokens_timeout(), self.has_permission(PERMISSION)
+        self.work_with("Reading the idle timeout", _read, self._show)
 
     def _show(self, read: tuple[IdleTokenTimeout, bool | None]) -> None:
         timeout, self._may_change = read
-        self._fill(timeout)
-        for name, value in self._typed.items():
+        typed = self._changes() if self._keep_typed else {}
+        self._fill(timeout, typed.get("inactivity_timeout_unit"))
+        for name, value in typed.items():
             self._fields[name].value = value
-        self._typed = {}
+        self._keep_typed = False
         self._permission.value = missing_permission(PERMISSION) if self._may_change is False else ""
         self.say("This is how it is now.", "ok")
 
-    def _fill(self, timeout: IdleTokenTimeout) -> None:
+    def _fill(self, timeout: IdleTokenTimeout, typed_unit: str | None = None) -> None:
         self.timeout = timeout
         rows = [(label, escape(_text(name, timeout))) for name, label in _LABELS.items()]
         rows += [
@@ -145,7 +145,7 @@ class IdleTimeoutPanel(ConnectedPanel):
             for bundle in timeout.inactivity_timeout_group_bundles
         ]
         self._current.value = fields_html(rows)
-        own_units = [timeout.inactivity_timeout_unit, self._typed.get("inactivity_timeout_unit")]
+        own_units = [timeout.inactivity_timeout_unit, typed_unit]
         units = dict.fromkeys(["Minutes", "Hours", *filter(None, own_units)])
         self._shown = {}  # while the form is filled, nothing in it is a wish
         self.unit.options = list(units)
@@ -191,9 +191,9 @@ class IdleTimeoutPanel(ConnectedPanel):
             self.say("Nothing in the form differs from how it is now.", "error")
             return
         check_idle_timeout(msgspec.structs.replace(self.timeout, **changes))
-        self.work(
+        self.work_with(
             "Reading how it is now",
-            self.connection.tokens.get_tokens_timeout,
+            lambda connection: connection.tokens.get_tokens_timeout(),
             lambda now: self._confirm(now, changes),
         )
 
@@ -220,9 +220,9 @@ class IdleTimeoutPanel(ConnectedPanel):
         )
 
     def _change(self, after: IdleTokenTimeout) -> None:
-        self.work(
+        self.work_with(
             "Changing the idle timeout",
-            lambda: self.connection.tokens.put_tokens_timeout(after),
+            lambda connection: connection.tokens.put_tokens_timeout(after),
             self._changed,
         )
 
@@ -231,6 +231,10 @@ class IdleTimeoutPanel(ConnectedPanel):
         correlation_id = self.correlation_id("PUT")
         quote = f" Correlation id {correlation_id}." if correlation_id else ""
         self.say(f"Changed: this is how it is now.{quote}", "ok")
+
+
+def _read(connection: Connection) -> tuple[IdleTokenTimeout, bool | None]:
+    return connection.tokens.get_tokens_timeout(), has_permission(connection, PERMISSION)
 
 
 def _text(name: str, timeout: IdleTokenTimeout) -> str:

@@ -32,7 +32,7 @@ from gctokens_nb.sign_in import (
     sign_in_with_browser,
 )
 
-__all__ = ["LoginPanel"]
+__all__ = ["LoginPanel", "region_code"]
 
 _SANDBOX, _ADDRESS = "sandbox", "address"  # what the region chooser offers beside regions
 _WAYS = {
@@ -265,35 +265,53 @@ class LoginPanel(Panel):
 
     def _signed_in(self, signed_in: tuple[Connection, _Account]) -> None:
         self._connection, account = signed_in
-        token = self._connection.access_token
-        self._account.value = fields_html((name, escape(text)) for name, text in account)
-        self._lifetime.before = "The token lives for another "
-        self._lifetime.over = "The token's time is over."
-        self._lifetime.ends_at = token.expires_at.timestamp() if token.expires_at else 0.0
+        self._show_account_of(self._connection, account)
         self._show_account()
         self.say(f"Signed in as {account[0][1]}.", "ok")
         self._tell(self._connection)
 
+    def _show_account_of(self, connection: Connection, account: _Account) -> None:
+        token = connection.access_token
+        self._account.value = fields_html((name, escape(text)) for name, text in account)
+        self._lifetime.before = "The token lives for another "
+        self._lifetime.over = "The token's time is over."
+        self._lifetime.ends_at = token.expires_at.timestamp() if token.expires_at else 0.0
+
+    def replace(self, connection: Connection) -> None:
+        """Hold another connection in place of the one whose token is dead: it was made elsewhere. Nobody is told."""
+        self._connection = connection
+        self._account.value = ""
+        self._lifetime.ends_at = 0.0
+        self.work("Reading the account", lambda: _with_account(connection), self._replaced)
+
+    def _replaced(self, signed_in: tuple[Connection, _Account]) -> None:
+        connection, account = signed_in
+        if connection is self._connection:
+            self._show_account_of(connection, account)
+            self.say(f"Signed in again as {account[0][1]}.", "ok")
+
     def _sign_out(self) -> None:
+        connection = self.connection
         self.work(
             "Revoking the token",
-            self.connection.sign_out,
-            lambda _: self._signed_out(),
-            failed=self._not_revoked,
+            connection.sign_out,
+            lambda _: self._signed_out(connection, "the token is revoked and forgotten"),
+            failed=lambda error: self._not_revoked(connection, error),
         )
 
-    def _signed_out(self) -> None:
+    def _signed_out(self, connection: Connection, what: str) -> None:
+        if connection is not self._connection:  # replaced meanwhile
+            return
         self._connection = None
         self._account.value = ""
         self._lifetime.ends_at = 0.0
         self._ask()
-        self.say("Signed out: the token is revoked and forgotten.", "ok")
+        self.say(f"Signed out: {what}.", "ok")
         self._tell(None)
 
-    def _not_revoked(self, error: GCTokensError) -> None:
+    def _not_revoked(self, connection: Connection, error: GCTokensError) -> None:
         if isinstance(error, UnauthorizedError | SignedOutError):  # there is nothing left to revoke
-            self._signed_out()
-            self.say("Signed out: the token was no longer valid and is forgotten.", "ok")
+            self._signed_out(connection, "the token was no longer valid and is forgotten")
 
     def _tell(self, connection: Connection | None) -> None:
         for callback in self._on_change:
@@ -444,6 +462,11 @@ def _environment_code(plain: Mapping[str, str], known: Mapping[str, Region]) -> 
         region = _at(plain["base_url"]) if plain["region"] == _ADDRESS else known[plain["region"]]
     except (ConfigurationError, KeyError):
         return ""
+    return region_code(region)
+
+
+def region_code(region: Region) -> str:
+    """Return the Python expression that `connect()` takes for a region."""
     by_name = region in regions.ALL or region.login_url == region.api_url == region.name
     return repr(region.name) if by_name else f"gct.regions.{region!r}"
 

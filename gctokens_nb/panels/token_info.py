@@ -72,12 +72,18 @@ class TokenInfoPanel(ConnectedPanel):
 
     def refresh(self) -> None:
         """Read the token again, as *Refresh* does: `wait()` tells when it is shown."""
-        self.work(
+        self.work_with(
             "Reading the token",
-            lambda: self.connection.tokens.get_tokens_me(preserve_idle_ttl=True),
+            lambda connection: connection.tokens.get_tokens_me(preserve_idle_ttl=True),
             self._show,
             failed=self._not_read,
         )
+
+    def clear(self) -> None:
+        """Empty what was read: it is of another connection."""
+        self.info = None
+        self._remarks.value = self._table.value = ""
+        self._idles.ends_at = self._ends.ends_at = 0.0
 
     def _not_read(self, error: GCTokensError) -> None:
         if isinstance(error, UnauthorizedError | SignedOutError):  # dead, so its time is no more
