@@ -60,6 +60,11 @@ def read_users(users: Any, column: str | int | None) -> tuple[list[str], pd.Inde
             f"A {type(users).__name__} is no list of users.",
             "Pass ids or e-mail addresses: a list, a Series, a DataFrame, or the path of a CSV or Excel file.",
         )
+    if name is not None and _is_user(name):
+        raise ConfigurationError(
+            f"The column is called {name!r}: a user was taken for its header, and would be lost.",
+            "Read the list with header=None, or pass its path.",
+        )
     index = users.index if isinstance(users, pd.Series) else None
     texts = [_text(user) for user in users]
     for number, text in enumerate(texts, 1):

@@ -352,6 +352,17 @@ def test_one_column_whose_first_line_is_no_user(gc, sandbox, tmp_path):
         assert (list(plan["user"]), plan.column) == ([email], header)
 
 
+def test_a_user_whom_pandas_took_for_a_header(gc, sandbox, tmp_path):
+    """A list without a header that was read with one has lost its first user: it is refused."""
+    path = tmp_path / "leavers.csv"
+    path.write_text("".join(f"{user.name},{user.email}\n" for user in sandbox.users[40:43]))
+    frame = pd.read_csv(path)
+    for given in (frame, frame.iloc[:, 1]):
+        with pytest.raises(ConfigurationError, match=r"taken for its header.*header=None"):
+            gct.plan_revocation(gc, given)
+    assert len(gct.plan_revocation(gc, pd.read_csv(path, header=None))) == 3
+
+
 def test_frames_whose_columns_are_numbers(gc, sandbox):
     """pandas counts the columns of a file without a header; column=1 means that number."""
     first, second = sandbox.users[40].email, sandbox.users[41].email
