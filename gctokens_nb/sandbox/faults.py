@@ -38,8 +38,9 @@ class Fault:
         kind: ``status``: that status instead of doing the thing. ``html``: an HTML page instead.
             ``garbage``: 200 with malformed JSON instead. ``drop-before``, ``drop-after``: the connection
             ends without an answer, before or after the effect. ``truncate``: the answer is cut short, after
-            the effect. ``slow``: the request waits ``seconds``. ``expire-token``: the token used
-            expires just before the request. ``hold``: the request waits for ``release()``.
+            the effect: in its body or, where it has none, in the status line. ``slow``: the request waits
+            ``seconds``. ``expire-token``: the token used expires just before the request. ``hold``: the
+            request waits for ``release()``.
         method: Only requests of this method.
         path: Only requests in whose path this regular expression is found.
         times: How often it strikes; None for always.

@@ -450,7 +450,7 @@ class Sandbox:
                 connection.close()
                 return
             case "truncate":
-                await self._send_truncated(connection, self._handle(received, request))
+                await self._send_truncated(received, self._handle(received, request))
                 return
         self._send(received, self._handle(received, request))
 
@@ -544,13 +544,18 @@ class Sandbox:
         connection.finish()
 
     @staticmethod
-    async def _send_truncated(connection: HTTP1Connection, response: Response) -> None:
-        """Promise more than is sent, then end the connection."""
-        headers = {**response.headers, "Content-Length": str(len(response.body) + 64)}
-        lines = [f"HTTP/1.1 {response.status} {reasons.get(response.status, 'Unknown')}"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
+    async def _send_truncated(received: HTTPServerRequest, response: Response) -> None:
+        """Promise more body than is sent, or break off in the status line; then end the connection."""
+        if received.method == "HEAD" or not response.body:
+            data = b"HTTP/1."  # there is no body to cut short
+        else:
+            headers = {**response.headers, "Content-Length": str(len(response.body) + 64)}
+            lines = [f"HTTP/1.1 {response.status} {reasons.get(response.status, 'Unknown')}"]
+            lines += [f"{name}: {value}" for name, value in headers.items()]
+            data = "\r\n".join([*lines, "", ""]).encode() + response.body
+        connection = cast(HTTP1Connection, received.connection)
         try:
-            await connection.stream.write("\r\n".join([*lines, "", ""]).encode() + response.body)
+            await connection.stream.write(data)
         except StreamClosedError:
             return  # the client did not wait
         connection.close()
