@@ -492,6 +492,21 @@ def test_saml_refused(post, xml):
     assert refused(post("saml", **saml_form(xml)))[:2] == (400, "invalid_grant")
 
 
+@pytest.mark.parametrize(("encoding", "plain"), [("utf-8", 200), ("utf-16", 200), ("cp037", 400)])
+def test_saml_has_no_dtd(post, encoding, plain):
+    """A document type definition is refused in every encoding; without one, what is like ASCII or UTF-16 is read."""
+
+    def sent(doctype: str, name: str) -> requests.Response:
+        # The declaration is read before the encoding that it names is known, but for UTF-16 with its mark.
+        declaration = f'<?xml version="1.0" encoding="{encoding}"?>'.encode()
+        xml = (doctype + assertion(name).decode()).encode(encoding)
+        return post("saml", **saml_form(xml if encoding == "utf-16" else declaration + xml))
+
+    assert sent("", ADA).status_code == plain
+    answer = sent(f'<!DOCTYPE a [<!ENTITY ada "{ADA}">]>', "&ada;")
+    assert refused(answer) == (400, "invalid_grant", "the assertion is malformed")
+
+
 def test_saml_within_its_time(post):
     """An assertion within its conditions is accepted."""
     conditions = '<saml:Conditions NotBefore="2020-01-01T00:00:00" NotOnOrAfter="2120-01-01T00:00:00.000Z"/>'
