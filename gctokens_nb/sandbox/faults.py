@@ -48,12 +48,14 @@ class Fault:
         probability: Of striking a request that matches, drawn from ``seed``.
         seed: Of the draws.
         status: For ``status`` (500 by default) and ``html`` (502 by default).
-        body: For ``status``: the body instead of the platform's usual error of that status.
+        body: For ``status``: the body instead of the platform's usual error of that status. 204 and 304 have
+            none.
         headers: For ``status``: more response headers.
         seconds: For ``slow``, the wait; for ``status`` 429, the Retry-After. 1 by default.
 
     Raises:
-        ValueError: The kind is unknown, or the path is no regular expression.
+        ValueError: The kind is unknown, the path is no regular expression, or the status is not one of 200 to
+            599.
     """
 
     def __init__(
@@ -77,6 +79,8 @@ class Fault:
             self._path = re.compile(path or "")
         except re.error as error:
             raise ValueError(f"the fault's path {path!r} is no regular expression: {error}") from error
+        if status is not None and not 200 <= status <= 599:
+            raise ValueError(f"the fault's status must be one of 200 to 599, not {status}")
         self.kind = kind
         self.method = method
         self.times = times

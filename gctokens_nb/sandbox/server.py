@@ -535,10 +535,11 @@ class Sandbox:
     @staticmethod
     def _send(received: HTTPServerRequest, response: Response) -> None:
         headers = HTTPHeaders(response.headers)
-        if response.status != 204:
+        bodiless = response.status in {204, 304}
+        if not bodiless:
             headers["Content-Length"] = str(len(response.body))
         start = ResponseStartLine("HTTP/1.1", response.status, reasons.get(response.status, "Unknown"))
-        body = b"" if received.method == "HEAD" else response.body
+        body = b"" if bodiless or received.method == "HEAD" else response.body
         connection = cast(HTTP1Connection, received.connection)
         connection.write_headers(start, headers, body)
         connection.finish()

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +36,21 @@ def test_status_with_body_and_headers(ask, admin, sandbox):
     sandbox.add_fault(Fault("status", status=418, body="", headers={"Set-Cookie": "a=b"}))
     answer = ask("GET", "tokens/me", admin)
     assert (answer.status_code, answer.text, answer.headers["Set-Cookie"]) == (418, "", "a=b")
+
+
+@pytest.mark.parametrize("kind", ["status", "html"])
+@pytest.mark.parametrize("status", [204, 304])
+def test_status_without_a_body(admin, sandbox, status, kind):
+    """204 and 304 have no body, so that nothing of it is taken for the next answer."""
+    sandbox.add_fault(Fault(kind, status=status, times=1))
+    address = sandbox.base_url.removeprefix("http://").split(":")
+    request = f"GET /api/v2/tokens/me HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {admin}\r\n"
+    with socket.create_connection((address[0], int(address[1])), timeout=10) as connection:
+        connection.sendall(f"{request}\r\n{request}Connection: close\r\n\r\n".encode())
+        answers = b"".join(iter(lambda: connection.recv(65536), b""))
+    first, _, second = answers.partition(b"\r\n\r\n")
+    assert first.startswith(f"HTTP/1.1 {status} ".encode())
+    assert second.startswith(b"HTTP/1.1 200 ")
 
 
 def test_html(ask, admin, sandbox):
@@ -247,10 +263,11 @@ def test_faults_from_the_start(http):
     [
         ("explode", {}, "unknown kind of fault 'explode': choose one of drop-after, "),
         ("status", {"path": "("}, "is no regular expression"),
+        *(("status", {"status": status}, f"200 to 599, not {status}") for status in (0, 99, 100, 199, 600)),
     ],
 )
 def test_faults_that_make_no_sense(kind, options, message):
-    """An unknown kind and a broken path are refused, with what is wrong."""
+    """An unknown kind, a broken path and a status that ends no request are refused, with what is wrong."""
     with pytest.raises(ValueError, match=message):
         Fault(kind, **options)
 
