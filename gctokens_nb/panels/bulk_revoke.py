@@ -16,7 +16,7 @@ from itables.widget import ITable
 
 from gctokens_nb.connection import Connection
 from gctokens_nb.errors import GCTokensError, RevocationStoppedError
-from gctokens_nb.panels.connected import ConnectedPanel
+from gctokens_nb.panels.connected import ConnectedPanel, has_permission
 from gctokens_nb.panels.download import DownloadButton
 from gctokens_nb.panels.markup import missing_permission, paragraphs
 from gctokens_nb.revocation import Plan, Run, plan_revocation, resume, revoke
@@ -50,7 +50,7 @@ class BulkRevokePanel(ConnectedPanel):
         pasted: ipywidgets.Textarea
             Ids and e-mail addresses.
         column_text: ipywidgets.Text
-            The column of the file, where several hold users.
+            The column of the file, where it is not clear which holds the users.
         plan_button, revoke_button, pause_button, stop_button, resume_button, retry_button: ipywidgets.Button
         number_text: ipywidgets.Text
             The number of users, typed to confirm.
@@ -80,7 +80,7 @@ class BulkRevokePanel(ConnectedPanel):
         )
         self.column_text = ipywidgets.Text(
             description="Column",
-            placeholder="only where several hold users",
+            placeholder="only where it is not clear",
             layout={"width": "min(24em, 100%)"},
         )
         self.pasted = ipywidgets.Textarea(
@@ -143,8 +143,10 @@ class BulkRevokePanel(ConnectedPanel):
 
     def refresh(self) -> None:
         """Look up whether the token may revoke the tokens of others."""
-        self.work(
-            "Looking up what this token may do", lambda: self.has_permission(PERMISSION), self._looked_up
+        self.work_with(
+            "Looking up what this token may do",
+            lambda connection: has_permission(connection, PERMISSION),
+            self._looked_up,
         )
 
     def _looked_up(self, allowed: bool | None) -> None:
@@ -154,14 +156,13 @@ class BulkRevokePanel(ConnectedPanel):
         else:
             self.say(self._invitation)
 
-    def use(self, connection: Connection) -> None:
-        """Go on with another connection: what was typed is kept, the plan must be made again. A run under way goes on."""
-        if self.plan is not None or self._asked is not None:
-            self._invitation = (
-                "The connection is another one now. Make the plan again: choose a file, or paste a list."
-            )
+    def clear(self) -> None:
+        """Forget plan, question and evidence: they are of another connection. A run under way goes on with its own."""
+        self._invitation = (
+            "The connection is another one now. Make the plan again: choose a file, or paste a list."
+        )
+        self._permission.value = ""
         self._drop()
-        super().use(connection)
 
     def when_free(self) -> None:
         """Show what can be done now."""
@@ -188,21 +189,22 @@ class BulkRevokePanel(ConnectedPanel):
             f"plan = gct.plan_revocation(gc, users{f', column={column!r}' if column else ''})\n"
         )
         self._drop()
-        self.work(
-            "Finding the users", lambda: plan_revocation(self.connection, users, column=column), self._planned
+        self.work_with(
+            "Finding the users",
+            lambda connection: plan_revocation(connection, users, column=column),
+            self._planned,
         )
 
     def _planned(self, plan: Plan) -> None:
-        if plan.connection is not self.connection:  # it changed meanwhile
-            return
         self.plan = plan
         self.upload.value = ()
         skipped = plan["why"].value_counts()
         reasons = ", ".join(f"{count:,} {escape(str(why))}" for why, count in skipped.items())
         self._show_table(plan[["user", "name", "state", "action", "why", "id"]])
+        column = f" Read from the column {escape(repr(plan.column))}." if plan.column is not None else ""
         self._ask(
             plan,
-            f"of {len(plan):,} inputs. " + (f"Skipped: {reasons}." if reasons else "None is skipped."),
+            f"of {len(plan):,} inputs. {f'Skipped: {reasons}.' if reasons else 'None is skipped.'}{column}",
         )
         self.say("Nothing is changed yet. Look at the plan, then type the number of users to confirm.", "ok")
 
@@ -282,7 +284,7 @@ class BulkRevokePanel(ConnectedPanel):
         self._ask(
             run,
             f"of {sum(counts.values()) - counts['skipped']:,} in the journal {escape(repr(run.journal))} of "
-            f"<strong>{escape(where)}</strong>: the others are done.",
+            f"<strong>{escape(where)}</strong>. {counts['revoked']:,} are logged out already, {counts['failed']:,} failed.",
         )
         self.say(
             "Nothing is changed yet. Look at who is left, then type the number of users to confirm.", "ok"
@@ -376,11 +378,11 @@ class BulkRevokePanel(ConnectedPanel):
         with self._lock:
             job = self._job
             if job is not None and self._revoking:
+                self._stop_asked = True
                 self.say("Stopping: finishing what is on its way…", "busy")
         if job is None or not self._revoking:
             super().cancel()
             return
-        self._stop_asked = True
         if self.run is not None and self._goes_on():
             self.run.cancel()
         else:  # Its requests end at once. The call is not left to itself, as it may be about to begin: then it is stopped.
