@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import io
 import re
 import subprocess
@@ -445,7 +446,8 @@ def test_nothing_of_another_connection_stays_where_the_new_one_cannot_be_read(
     """What is shown, the DataFrame and the countdowns are of the connection in use, or empty."""
     one, other = two
     token, idle, revoke = (opened(make(one)) for make in (TokenInfoPanel, IdleTimeoutPanel, RevokePanel))
-    revoke.choose("ada.lovelace@cumulus-airlines.example")
+    revoke.choose("ada")
+    assert revoke.found.options
     other.sandbox.add_fault(Fault("status", status=500))
     for panel in (token, idle, revoke):
         panel.use(other)
@@ -755,6 +757,167 @@ def test_an_outcome_is_never_called_better_than_it_is(
     assert revoke.status.kind == "error"
 
 
+_DROPPED = Fault("drop-after", method="DELETE", times=1)
+_EXPIRED = Fault("expire-token", method="DELETE", times=1)
+_NOT_RENEWED = Fault("status", path="/oauth/token", status=400)
+
+
+@pytest.mark.parametrize(
+    ("faults", "outcome"),
+    [
+        ([_DROPPED, Fault("status", method="DELETE", status=429, seconds=100)], "unknown"),
+        ([_DROPPED, _EXPIRED, _NOT_RENEWED], "unknown"),
+        ([_EXPIRED, _NOT_RENEWED], "refused"),
+        (
+            [
+                Fault("status", method="DELETE", status=503, times=1, seconds=0),
+                Fault("status", method="DELETE", status=403),
+            ],
+            "unknown",
+        ),
+        (
+            [
+                Fault("status", method="DELETE", status=429, times=1, seconds=0),
+                Fault("status", method="DELETE", status=403),
+            ],
+            "refused",
+        ),
+        ([Fault("html", method="DELETE", status=200)], "unknown"),
+    ],
+    ids=["dropped, 429", "dropped, 401, not renewed", "401, not renewed", "503, 403", "429, 403", "html"],
+)
+def test_an_outcome_is_that_of_all_attempts(
+    revoke: Any, sandbox: Sandbox, faults: list[Fault], outcome: str
+) -> None:
+    """A revocation of which one attempt got no answer may have taken effect, whatever the last one was answered."""
+    revoke.choose("ada.lovelace@cumulus-airlines.example")
+    for fault in faults:
+        sandbox.add_fault(copy.copy(fault))
+    revoke.revoke_button.click()
+    revoke.confirm_button.click()
+    revoke.wait()
+    assert list(revoke.history["outcome"]) == [outcome]
+
+
+def test_a_revocation_whose_host_is_gone_after_the_effect_is_not_called_unsent(
+    revoke: Any, gc: gct.Connection, sandbox: Sandbox
+) -> None:
+    """That the repetition could not be sent says nothing of the first attempt."""
+    revoke.choose("ada.lovelace@cumulus-airlines.example")
+    sandbox.add_fault(Fault("drop-after", method="DELETE"))
+    gc.session.on_wait = lambda _: sandbox.stop()
+    revoke.revoke_button.click()
+    revoke.confirm_button.click()
+    revoke.wait()
+    assert list(revoke.history["outcome"]) == ["unknown"]
+
+
+def test_a_revocation_that_fails_before_it_is_sent_is_called_unsent(
+    sign_in: SignIn, sandbox: Sandbox, opened: Any
+) -> None:
+    """Where asking for the own user fails, no DELETE leaves."""
+    gc = sign_in(access_token=sandbox.issue_token("grace.hopper@cumulus-airlines.example"))
+    panel = opened(RevokePanel(gc))
+    panel.choose("ada.lovelace@cumulus-airlines.example")
+    gc.directory._own = None  # as for a token whose user is not known yet: delete_token() asks first
+    sandbox.add_fault(Fault("status", status=500, path="/users/me"))
+    panel.revoke_button.click()
+    panel.confirm_button.click()
+    panel.wait()
+    assert list(panel.history["outcome"]) == ["not sent"]
+
+
+@pytest.mark.parametrize(("client", "told"), [("admin", "are revoked"), ("no permissions", "with 403")])
+def test_the_outcome_stays_while_the_next_user_is_typed(
+    client: str, told: str, sign_in: SignIn, sandbox: Sandbox, opened: Any
+) -> None:
+    """Success or refusal can be read to the end: the next user is searched at the next keystroke, or at Enter."""
+    panel = opened(RevokePanel(sign_in(client)))
+    ada = sandbox.user("ada.lovelace@cumulus-airlines.example")
+    emmy = sandbox.user("emmy.noether@cumulus-airlines.example")
+    for finish in (lambda: press_enter(panel), lambda: setattr(panel.search_text, "value", f"{emmy.id} ")):
+        panel.choose(ada.id)
+        held = sandbox.add_fault(Fault("hold", times=1, method="DELETE"))
+        panel.revoke_button.click()
+        panel.confirm_button.click()
+        held.wait_until_held()
+        panel.search_text.value = emmy.id
+        held.release()
+        panel.wait()
+        assert told in panel.status.text
+        assert panel.status.kind == ("ok" if client == "admin" else "error")
+        assert not panel.found.options  # nobody is offered under what is not theirs
+        finish()
+        panel.wait()
+        assert panel.found.value.name == "Emmy Noether"
+
+
+def test_a_click_between_a_revocation_and_its_outcome_costs_neither(revoke: Any, sandbox: Sandbox) -> None:
+    """A keystroke in the instant in which the panel is free again does not take away the outcome or its correlation id."""
+    revoke.choose("ada.lovelace@cumulus-airlines.example")
+
+    def type_on(change: Any) -> None:
+        if not change["new"]:
+            revoke.search_text.value = "emmy"
+
+    def searches() -> int:
+        return sum(call.path.endswith("search") for call in sandbox.calls)
+
+    before = searches()
+    revoke.status.observe(type_on, "text")
+    revoke.revoke_button.click()
+    revoke.confirm_button.click()
+    revoke.wait()
+    revoke.status.unobserve(type_on, "text")
+    assert searches() == before
+    assert "are revoked" in revoke.status.text
+    assert revoke.history["correlation_id"].item() in revoke.status.text
+
+
+def test_a_search_that_failed_is_repeated(revoke: Any, sandbox: Sandbox) -> None:
+    """`choose()` and Enter search for the same text again."""
+    for again in (lambda: revoke.choose("emmy"), lambda: press_enter(revoke)):
+        failing = sandbox.add_fault(Fault("status", status=500, path="search"))
+        revoke.search_text.value = ""
+        revoke.choose("emmy")
+        assert revoke.status.kind == "error"
+        assert failing.strikes == 1
+        sandbox.clear_faults()
+        again()
+        revoke.wait()
+        assert revoke.found.value.name == "Emmy Noether"
+
+
+def press_enter(panel: Any) -> None:
+    """Send what the page sends when Enter is pressed in the field."""
+    panel.search_text._handle_custom_msg({"event": "submit"}, [])
+
+
+def test_the_history_says_in_which_organization_and_which_token(
+    two: tuple[gct.Connection, gct.Connection], opened: Any
+) -> None:
+    """One history for several connections tells them apart; an own token is named by its fingerprint."""
+    one, other = two
+    panel = opened(RevokePanel(one))
+    panel.choose("ada")
+    panel.revoke_button.click()
+    held = one.sandbox.add_fault(Fault("hold", method="DELETE"))
+    panel.confirm_button.click()
+    held.wait_until_held()
+    panel.use(other)  # what is under way goes on, in its own organization
+    held.release()
+    panel.wait()
+    fingerprint = other.access_token.fingerprint
+    panel.target.value = "my own token"
+    panel.revoke_button.click()
+    panel.confirm_button.click()
+    panel.wait()
+    assert list(panel.history["organization"]) == ["Org A", "Org B"]
+    assert list(panel.history["outcome"]) == ["revoked", "revoked"]
+    assert panel.history["detail"].iloc[1] == f"token {fingerprint}, proven dead by HEAD"
+    assert "Org B" in panel._history.value
+
+
 def test_nothing_sent_is_said_to_be_nothing_sent(revoke: Any, sandbox: Sandbox) -> None:
     """A host that cannot be reached got nothing."""
     revoke.choose("ada.lovelace@cumulus-airlines.example")
@@ -909,6 +1072,27 @@ def test_a_change_is_confirmed_with_before_and_after(idle: Any, gc: gct.Connecti
     assert "Correlation id" in idle.status.text
     assert idle.unit.value == "Hours"
     assert sum(call.method == "PUT" for call in sandbox.calls) == 2
+
+
+def test_a_form_edited_before_the_question_is_asked_about_as_it_is(
+    idle: Any, gc: gct.Connection, sandbox: Sandbox
+) -> None:
+    """Question, form and code are about the same change, and the question says that it is another than at the click."""
+    idle.seconds.value = 900
+    held = sandbox.add_fault(Fault("hold", method="GET", path="timeout"))
+    idle.change_button.click()
+    held.wait_until_held()
+    idle.seconds.value = 1200
+    held.release()
+    idle.wait()
+    question = idle._confirmation._question.value
+    assert "1200 seconds (20 min)" in question
+    assert "900" not in question
+    assert "edited" in question
+    assert "idle_token_timeout_seconds=1200" in idle.code
+    idle.confirm_button.click()
+    idle.wait()
+    assert gc.tokens.get_tokens_timeout().idle_token_timeout_seconds == 1200
 
 
 def test_limits_and_empty_changes_are_explained_before_anything_is_sent(idle: Any, sandbox: Sandbox) -> None:

@@ -15,7 +15,14 @@ from typing import Any, Literal, TypeVar
 import ipywidgets
 import requests
 
-from gctokens_nb.errors import CORRELATION_ID_HEADER, CancelledError, GCTokensError
+from gctokens_nb.errors import (
+    CORRELATION_ID_HEADER,
+    CancelledError,
+    CertificateError,
+    GCTokensError,
+    HostUnreachableError,
+    TransportError,
+)
 from gctokens_nb.panels.elements import CodeBox, Countdown, StatusLine
 from gctokens_nb.waits import Cancel, Wait, watch_waits
 
@@ -280,6 +287,20 @@ class Panel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             job.over.set()
         _close_children(self)
         super().close()
+
+    def outcome(self, error: GCTokensError, method: str) -> str:
+        """Return what `error` leaves of the one `method` request of a call, for its `failed`: `refused`, `not sent` or `unknown`."""
+        job: _Job | None = getattr(self._concluding, "job", None)
+        if job is None or isinstance(error, CancelledError):  # the one that was broken off may have been it
+            return "unknown"
+        never_left = isinstance(error, HostUnreachableError | CertificateError)
+        unanswered = method in job.unanswered or (
+            isinstance(error, TransportError) and error.method == method and not never_left
+        )
+        statuses = job.statuses.get(method, [])
+        if not statuses and not unanswered:
+            return "not sent"
+        return "unknown" if unanswered or any(not 300 <= status < 500 for status in statuses) else "refused"
 
     def correlation_id(self, method: str) -> str:
         """Return the correlation id of the last answer to `method`, or an empty text: for `done` and `failed`, of their call."""

@@ -182,7 +182,7 @@ class IdleTimeoutPanel(ConnectedPanel):
             imports="msgspec",
         )
 
-    def _ask(self) -> None:
+    def _ask(self, *, edited: bool = False) -> None:
         changes = self._changes()
         if self.timeout is None:
             self.say("How it is now is not known yet: refresh first.", "error")
@@ -194,10 +194,13 @@ class IdleTimeoutPanel(ConnectedPanel):
         self.work_with(
             "Reading how it is now",
             lambda connection: connection.tokens.get_tokens_timeout(),
-            lambda now: self._confirm(now, changes),
+            lambda now: self._confirm(now, changes, edited=edited),
         )
 
-    def _confirm(self, now: IdleTokenTimeout, changes: dict[str, Any]) -> None:
+    def _confirm(self, now: IdleTokenTimeout, changes: dict[str, Any], *, edited: bool) -> None:
+        if self._changes() != changes:  # edited while that was read
+            self._ask(edited=True)
+            return
         after = msgspec.structs.replace(now, **changes)
         rows = [
             (label, f"{escape(_text(name, now))} → <strong>{escape(_text(name, after))}</strong>")
@@ -213,6 +216,11 @@ class IdleTimeoutPanel(ConnectedPanel):
             after,
             [
                 "<strong>Change the idle timeout for everybody in the organization?</strong>",
+                *(
+                    ["You have edited the form since you chose Change…: this is what it says now."]
+                    if edited
+                    else []
+                ),
                 fields_html(rows),
                 "Tokens that have been idle for longer than the new time end.",
                 f"It needs the permission {PERMISSION}{refused}.",

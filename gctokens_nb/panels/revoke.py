@@ -11,19 +11,10 @@ import ipywidgets
 import pandas as pd
 
 from gctokens_nb.connection import Connection
-from gctokens_nb.errors import (
-    ApiError,
-    CertificateError,
-    ConfigurationError,
-    GCTokensError,
-    HostUnreachableError,
-    LoginError,
-    PermissionDeniedError,
-    RevocationNotProvenError,
-)
+from gctokens_nb.errors import GCTokensError, PermissionDeniedError, RevocationNotProvenError
 from gctokens_nb.models import User
 from gctokens_nb.panels.confirmation import Confirmation
-from gctokens_nb.panels.connected import ConnectedPanel
+from gctokens_nb.panels.connected import ConnectedPanel, has_permission
 from gctokens_nb.panels.markup import frame_html, missing_permission
 
 __all__ = ["RevokePanel"]
@@ -35,6 +26,7 @@ _HISTORY_DTYPES = {
     "at": "datetime64[us, UTC]",
     "outcome": "string",
     "target": "string",
+    "organization": "string",
     "name": "string",
     "email": "string",
     "user_id": "string",
@@ -42,17 +34,19 @@ _HISTORY_DTYPES = {
     "detail": "string",
 }
 _MOST_SHOWN = 20
+_Known = tuple[str | None, str | None, bool | None]  # the organization's name, the own id, may revoke others
 
 
 class RevokePanel(ConnectedPanel):
     """Revokes the own token, or all tokens of a user, which logs them out. One click alone revokes nothing.
 
-    Users are found by name, e-mail or id as one types. Whether the token may revoke others' tokens at all is asked
-    when the panel is made.
+    Users are found by name, e-mail or id as one types; after a revocation, whose outcome stays to be read, at the next
+    keystroke or Enter. Whether the token may revoke others' tokens at all is asked when the panel is made.
 
     Wire: `DELETE /api/v2/tokens/{userId}`, permission `oauth:token:delete`; `DELETE` and `HEAD /api/v2/tokens/me`, no
     permission. Beside them `POST /api/v2/users/search` (permission `directory:user:view`) or `GET /api/v2/users`,
-    `GET /api/v2/users/me` and `GET /api/v2/authorization/subjects/me`.
+    `GET /api/v2/users/me`, `GET /api/v2/authorization/subjects/me` and, for the organization's name,
+    `GET /api/v2/tokens/me?preserveIdleTTL=true`.
 
     Args:
         connection:
@@ -74,8 +68,11 @@ class RevokePanel(ConnectedPanel):
     def __init__(self, connection: Connection) -> None:
         super().__init__("Revoke tokens", connection)
         self._records: list[dict[str, Any]] = []
+        self._organization: str | None = None
         self._own_id: str | None = None
         self._searched = ""
+        self._search_failed = False
+        self._revoking = False  # until its outcome is told
         self._may_revoke_others: bool | None = None  # None: not known
 
         self.target = ipywidgets.RadioButtons(
@@ -107,7 +104,8 @@ class RevokePanel(ConnectedPanel):
         ]
         self.results.children = [self._history]
         self.target.observe(lambda _: self._choice_changed(), "value")
-        self.search_text.observe(lambda _: self.when_free(), "value")
+        self.search_text.observe(lambda _: self._guarded(self._search), "value")
+        self.search_text.on_msg(lambda _widget, content, _buffers: self._entered(content))
         self.found.observe(lambda _: self._choice_changed(), "value")
         self._choice_changed()
         self.when_free()
@@ -117,7 +115,9 @@ class RevokePanel(ConnectedPanel):
         """What was revoked in this panel, a row each, the oldest first.
 
         Columns: `at` (UTC), `outcome` (`revoked`, `revoked, not proven`, `refused`, `not sent` or `unknown`), `target`
-        (`user` or `own token`), `name`, `email`, `user_id`, `correlation_id`, `detail`.
+        (`user` or `own token`), `organization` (its name), `name`, `email`, `user_id`, `correlation_id`, `detail` (for an
+        own token, first its fingerprint). It is `not sent` where no request to revoke left, `refused` where each one was
+        answered with a refusal, and `unknown` where one of them may have taken effect.
         """
         columns = {
             name: pd.Series([record.get(name) for record in self._records], dtype=dtype)
@@ -128,7 +128,11 @@ class RevokePanel(ConnectedPanel):
     def choose(self, user_id_or_email: str) -> None:
         """Choose a user as if typed, and wait until it is found; one that is not found, or not alone, is not chosen."""
         self.target.value = _USER
-        self.search_text.value = user_id_or_email
+        self.wait()
+        if self.search_text.value != user_id_or_email:
+            self.search_text.value = user_id_or_email
+        else:
+            self._search_again()
         self.wait()
 
     # What the token may do
@@ -137,29 +141,57 @@ class RevokePanel(ConnectedPanel):
         """Look up what the token may do, and search again for what is typed."""
         self._confirmation.dismiss()
         self._searched = ""
-        self.work("Looking up what this token may do", self._look_up, self._looked_up)
+        self.work_with("Looking up what this token may do", _look_up, self._looked_up)
 
-    def _look_up(self) -> tuple[str | None, bool | None]:
-        return self.connection.directory.own_id(), self.has_permission(PERMISSION)
+    def clear(self) -> None:
+        """Empty what was read: it is of another connection. What was typed is kept, and so is the history."""
+        self._organization = self._own_id = self._may_revoke_others = None
+        self._permission.value = ""
+        self.found.options = []
+        self._searched = ""
+        self._confirmation.dismiss()
 
-    def _looked_up(self, known: tuple[str | None, bool | None]) -> None:
-        self._own_id, self._may_revoke_others = known
+    def _looked_up(self, known: _Known) -> None:
+        self._organization, self._own_id, self._may_revoke_others = known
         self._permission.value = missing_permission(PERMISSION) if self._may_revoke_others is False else ""
 
     # Finding
 
     def when_free(self) -> None:
-        """Search for what is typed now, if that is not what was searched for."""
-        super().when_free()
-        text = self.search_text.value.strip()
-        if text == self._searched or self.busy:
+        """Search for what is typed now, but not right after a revocation: its outcome stays to be read."""
+        if self.busy:
             return
-        self._searched = text
+        revoked, self._revoking = self._revoking, False
+        super().when_free()
+        if not revoked:
+            self._search()
+        elif not self.busy and (text := self.search_text.value.strip()) != self._searched:
+            self.found.options = []
+            self.say(
+                f"{self.status.text}\nPress Enter in the field to search for {text!r}.", self.status.kind
+            )
+
+    def _entered(self, content: dict[str, Any]) -> None:
+        if content.get("event") == "submit":
+            self._guarded(self._search_again)
+
+    def _search_again(self) -> None:
+        """Search for what is typed, also where that was searched for in vain."""
+        if self._search_failed and not self.busy:
+            self._searched = ""
+        self._search()
+
+    def _search(self) -> None:
+        """Search for what is typed now, if that is not what was searched for."""
+        text = self.search_text.value.strip()
+        if text == self._searched or self.busy or self._revoking:
+            return
+        self._searched, self._search_failed = text, False
         self.found.options = []
         if text:
-            self.work(
+            self.work_with(
                 "Searching",
-                lambda: self.connection.directory.search(text, limit=_MOST_SHOWN),
+                lambda connection: connection.directory.search(text, limit=_MOST_SHOWN),
                 self._show_found,
                 failed=self._not_found,
             )
@@ -182,6 +214,7 @@ class RevokePanel(ConnectedPanel):
             self.say(f"{len(users)} users found{more}. Choose one.", "ok")
 
     def _not_found(self, error: GCTokensError) -> None:
+        self._search_failed = True
         if isinstance(error, PermissionDeniedError):
             self.say(
                 f"{self.status.text}\nWithout it, type the id of the user: that needs no permission.", "error"
@@ -243,24 +276,34 @@ class RevokePanel(ConnectedPanel):
         return lines
 
     def _revoke(self, user: User) -> None:
-        tokens, allow_self = self.connection.tokens, self._is_self(user)
-        if user is _OWN_TOKEN:
+        connection, tokens, allow_self = self.connection, self.connection.tokens, self._is_self(user)
+        own = user is _OWN_TOKEN
+        about = {
+            "target": "own token" if own else "user",
+            "organization": self._organization,
+            "user_id": user.id,
+            "name": user.name,
+            "email": user.email,
+            "detail": f"token {connection.access_token.fingerprint}" if own else "",
+        }
+        self._revoking = True
+        if own:
             self.work(
                 "Revoking this connection's token",
                 lambda: tokens.delete_tokens_me(verify=True),
-                lambda _: self._revoked(user),
-                failed=lambda error: self._not_revoked(user, error),
+                lambda _: self._revoked(user, about),
+                failed=lambda error: self._not_revoked(about, error),
             )
         else:
             user_id = user.id or ""  # an empty one is refused before anything is sent
             self.work(
                 f"Revoking all tokens of {user.name or user_id}",
                 lambda: tokens.delete_token(user_id, allow_self=allow_self),
-                lambda _: self._revoked(user),
-                failed=lambda error: self._not_revoked(user, error),
+                lambda _: self._revoked(user, about),
+                failed=lambda error: self._not_revoked(about, error),
             )
 
-    def _revoked(self, user: User) -> None:
+    def _revoked(self, user: User, about: dict[str, Any]) -> None:
         own = user is _OWN_TOKEN
         correlation_id = self.correlation_id("DELETE")
         what = (
@@ -270,22 +313,22 @@ class RevokePanel(ConnectedPanel):
         )
         proof = ": HEAD was answered with 401, so it is dead" if own else ""
         quote = f" Correlation id {correlation_id}." if correlation_id else ""
-        record = self._record(user, "revoked", "proven dead by HEAD" if own else "", correlation_id)
+        record = self._record(about, "revoked", "proven dead by HEAD" if own else "", correlation_id)
         self.say(f"{what}{proof}. {record['at']:%H:%M:%S} UTC.{quote}", "ok")
 
-    def _not_revoked(self, user: User, error: GCTokensError) -> None:
-        correlation_id = getattr(error, "correlation_id", "") or self.correlation_id("DELETE")
-        self._record(user, _outcome(error), error.what, correlation_id)
+    def _not_revoked(self, about: dict[str, Any], error: GCTokensError) -> None:
+        correlation_id = self.correlation_id("DELETE") or getattr(error, "correlation_id", "")
+        proven = not isinstance(error, RevocationNotProvenError)
+        outcome = self.outcome(error, "DELETE") if proven else "revoked, not proven"
+        self._record(about, outcome, error.what, correlation_id)
 
-    def _record(self, user: User, outcome: str, detail: str, correlation_id: str) -> dict[str, Any]:
-        record = {
+    def _record(
+        self, about: dict[str, Any], outcome: str, detail: str, correlation_id: str
+    ) -> dict[str, Any]:
+        record = about | {
             "at": datetime.now(UTC),
-            "target": "own token" if user is _OWN_TOKEN else "user",
-            "user_id": user.id,
-            "name": user.name,
-            "email": user.email,
             "outcome": outcome,
-            "detail": detail,
+            "detail": ", ".join(filter(None, [about["detail"], detail])),
             "correlation_id": correlation_id,
         }
         self._records.append(record)
@@ -293,14 +336,10 @@ class RevokePanel(ConnectedPanel):
         return record
 
 
-def _outcome(error: GCTokensError) -> str:
-    if isinstance(error, RevocationNotProvenError):
-        return "revoked, not proven"
-    if isinstance(error, ApiError) and error.status < 500:
-        return "refused"
-    if isinstance(error, (ConfigurationError, HostUnreachableError, CertificateError, LoginError)):
-        return "not sent"
-    return "unknown"
+def _look_up(connection: Connection) -> _Known:
+    organization = connection.tokens.get_tokens_me(preserve_idle_ttl=True).organization
+    own_id, allowed = connection.directory.own_id(), has_permission(connection, PERMISSION)
+    return organization.name if organization else None, own_id, allowed
 
 
 def _own_question(connection: Connection) -> list[str]:
