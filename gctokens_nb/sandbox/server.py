@@ -8,6 +8,7 @@ import socket
 import threading
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from datetime import datetime
 from http.client import responses as reasons
 from types import TracebackType
@@ -89,7 +90,8 @@ class Sandbox:
         record: Whether ``calls`` are kept; not, to measure speed.
 
     Raises:
-        SandboxError: By ``start()``: the port is in use, or the host is not loopback.
+        SandboxError: ``users`` is less than 1. Later, by ``start()``: the port is in use or out of range, the
+            host is not loopback, or the server cannot come up.
     """
 
     def __init__(
@@ -147,21 +149,29 @@ class Sandbox:
         """Listen, and serve in a thread until ``stop()``.
 
         Raises:
-            SandboxError: The port is in use, the host is not loopback, or it runs already.
+            SandboxError: The port is in use or out of range, the host is not loopback, the server cannot come
+                up (for want of file descriptors, for example), or it runs already.
         """
         if self._thread:
             raise SandboxError("the sandbox runs already")
         listener = self._listen()
         host, port = listener.getsockname()[:2]
         if ipaddress.ip_address(host).is_unspecified:
-            host = "127.0.0.1"
-        self._base_url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        ready = threading.Event()
+            host = "::1" if ":" in host else "127.0.0.1"
+        ready: Future[None] = Future()
         self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._serve(listener, ready)), name="gctokens-sandbox", daemon=True
+            target=self._run, args=(listener, ready), name="gctokens-sandbox", daemon=True
         )
-        self._thread.start()
-        ready.wait()
+        try:
+            self._thread.start()
+            ready.result()
+        except Exception as error:
+            if self._thread.is_alive():
+                self._thread.join()
+            self._thread = self._loop = self._stopping = None
+            listener.close()
+            raise SandboxError(f"the sandbox could not start: {error}") from error
+        self._base_url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     def stop(self) -> None:
         """End all connections, close the port and wait for the thread. Does nothing if it does not run."""
@@ -181,6 +191,10 @@ class Sandbox:
                 f"the sandbox listens on loopback only, and {self._host} is not: anyone who reaches it can sign in. "
                 "Where that is what you want, allow it (allow_non_loopback=True, --allow-non-loopback)."
             )
+        if not 0 <= self._port <= 65535:
+            raise SandboxError(
+                f"{self._port} is no port: choose one from 1 to 65535, or 0 for any that is free"
+            )
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         try:
             listener = socket.create_server((self._host, self._port), family=family, backlog=1024)
@@ -195,12 +209,21 @@ class Sandbox:
         listener.setblocking(False)
         return listener
 
-    async def _serve(self, listener: socket.socket, ready: threading.Event) -> None:
+    def _run(self, listener: socket.socket, ready: Future[None]) -> None:
+        try:
+            with asyncio.Runner() as runner:
+                runner.run(self._serve(listener, ready))
+        except Exception as error:
+            if ready.done():
+                raise
+            ready.set_exception(error)
+
+    async def _serve(self, listener: socket.socket, ready: Future[None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         server = HTTPServer(self._received)
         server.add_socket(listener)
-        ready.set()
+        ready.set_result(None)
         await self._stopping.wait()
         server.stop()
         tasks = list(self._tasks)

@@ -1,5 +1,6 @@
 """The life of the sandbox: its handles, its record, its seeded people, its command line."""
 
+import errno
 import http.client
 import json
 import os
@@ -75,14 +76,58 @@ def test_loopback_by_name_and_by_choice():
     """Loopback may be named; all interfaces only on request."""
     with Sandbox(host="localhost") as sandbox:
         assert sandbox.base_url.startswith("http://127.0.0.1:")
-    with Sandbox(host="0.0.0.0", allow_non_loopback=True) as sandbox:
-        assert requests.get(sandbox.base_url, timeout=10).status_code == 404
+    for host, announced in (("0.0.0.0", "http://127.0.0.1:"), ("::", "http://[::1]:")):
+        with Sandbox(host=host, allow_non_loopback=True) as sandbox:
+            assert sandbox.base_url.startswith(announced)
+            assert requests.get(sandbox.base_url, timeout=10).status_code == 404
 
 
 def test_a_host_that_cannot_be():
     """An address that this machine does not have is an error with its reason."""
     with pytest.raises(SandboxError, match=r"cannot listen on 192\.0\.2\.1"):
         Sandbox(host="192.0.2.1", allow_non_loopback=True).start()
+
+
+@pytest.mark.parametrize("port", [-1, 65536])
+def test_a_port_that_cannot_be(port):
+    """A port out of range is named, with the range."""
+    with pytest.raises(SandboxError, match=rf"^{port} is no port: choose one from 1 to 65535, or 0 for any"):
+        Sandbox(port=port).start()
+
+
+@pytest.mark.parametrize(
+    "breaks", ["asyncio.events.new_event_loop", "gctokens_nb.sandbox.server.HTTPServer.add_socket"]
+)
+def test_a_start_that_fails(monkeypatch, breaks):
+    """Where the server cannot come up, start() says why, leaves nothing behind, and may be called again."""
+
+    def fails(*_):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    before = set(threading.enumerate())
+    sandbox = Sandbox()
+    with monkeypatch.context() as patch:
+        patch.setattr(breaks, fails)
+        with pytest.raises(SandboxError, match=r"could not start: .*Too many open files") as caught:
+            sandbox.start()
+    assert isinstance(caught.value.__cause__, OSError)
+    assert set(threading.enumerate()) == before
+    with pytest.raises(SandboxError, match="does not run"):
+        _ = sandbox.base_url
+    with sandbox:
+        assert requests.get(sandbox.base_url, timeout=10).status_code == 404
+
+
+def test_a_start_that_fails_frees_the_port(monkeypatch):
+    """The port of a start that failed is free at once."""
+    with Sandbox() as sandbox:
+        port = int(sandbox.base_url.rpartition(":")[2])
+    with monkeypatch.context() as patch:
+        patch.setattr("asyncio.events.new_event_loop", lambda: 1 / 0)
+        with pytest.raises(SandboxError, match="could not start: division by zero"):
+            Sandbox(port=port).start()
+    with Sandbox(port=port) as sandbox:
+        assert sandbox.base_url.endswith(f":{port}")
 
 
 def test_needs_a_user():
@@ -323,17 +368,19 @@ def test_command_options(command):
     assert requests.get(ready["base_url"] + "/page", timeout=10).status_code == 502
 
 
-def test_command_port_in_use(sandbox, capsys):
-    """A port in use ends the command with a sentence and status 2, not with a traceback."""
+@pytest.mark.parametrize(("port", "why"), [(None, "is in use: choose another"), (70000, "70000 is no port")])
+def test_command_on_a_port_that_cannot_be(sandbox, capsys, port, why):
+    """A port in use or out of range ends the command with a sentence and status 2, not with a traceback."""
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     try:
-        assert main(["--port", sandbox.base_url.rpartition(":")[2]]) == 2
+        assert main(["--port", str(port or sandbox.base_url.rpartition(":")[2])]) == 2
     finally:
         signal.signal(signal.SIGINT, handlers[0])
         signal.signal(signal.SIGTERM, handlers[1])
     output = capsys.readouterr()
     assert output.out == ""
-    assert "is in use: choose another" in output.err
+    assert why in output.err
+    assert output.err.count("\n") == 1
 
 
 def test_command_refuses_unknown_faults(capsys):
