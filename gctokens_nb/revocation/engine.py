@@ -34,6 +34,7 @@ from gctokens_nb.errors import (
 )
 from gctokens_nb.revocation.journal import AGAIN, FAILED, REVOKED, UNKNOWN, Answer, Intent, Journal, Task
 from gctokens_nb.revocation.pacing import Pacer
+from gctokens_nb.session import invalid_answer
 
 __all__ = ["ATTEMPTS", "Engine", "utc_now"]
 
@@ -43,12 +44,13 @@ _GROUP_SECONDS = 0.02  # how long answers are gathered for one transaction
 
 
 class _Result(NamedTuple):
-    """What became of an attempt: the answer for the journal, how long everybody shall wait, and the error, if any."""
+    """What became of an attempt: the answer for the journal, how long everybody shall wait, the error, and when it began."""
 
     intent: Intent
     answer: Answer
     hold_seconds: float | None = None
     error: Exception | None = None
+    began: float = 0.0
 
 
 class Engine:
@@ -78,10 +80,13 @@ class Engine:
         self._connection = connection
         self._journal = journal
         self._pacer = pacer
+        self._turn = threading.Lock()  # one worker waits for the pacer, the others wait for that one
         self._outcomes = {task.row: task.outcome for task in tasks if task.outcome != "pending"}
+        self._doubtful = {row for row, outcome in self._outcomes.items() if outcome == UNKNOWN}
         self._todo = iter(tasks)
         self._later: list[tuple[float, Task]] = []  # a heap: to be repeated, and when
-        self._tries: dict[int, int] = {}
+        self._tries: dict[int, tuple[int, float]] = {}  # how often, and when the first one had failed
+        self._last_through = 0.0  # when the latest attempt began that settled a user
         self._ready: SimpleQueue[Intent | None] = SimpleQueue()
         self._returned: SimpleQueue[_Result | Intent | None] = (
             SimpleQueue()
@@ -206,22 +211,29 @@ class Engine:
 
     def _settle(self, result: _Result) -> Answer:
         """Decide whether the user is tried again; the answer for the journal."""
-        intent, answer, error = result.intent, result.answer, result.error
+        intent, answer, error, now = result.intent, result.answer, result.error, time.monotonic()
         if answer.outcome not in {AGAIN, UNKNOWN}:
+            self._last_through = max(self._last_through, result.began)
+            if answer.outcome == FAILED and answer.row in self._doubtful:
+                reason = f"{answer.reason}; an earlier attempt got no answer and may have taken effect"
+                return answer._replace(reason=reason)
             return answer
+        if answer.outcome == UNKNOWN:
+            self._doubtful.add(answer.row)
         limited = answer.status == 429
-        tries = self._tries.get(answer.row, 0) + (not limited)
-        self._tries[answer.row] = tries
+        tries, first_failed_at = self._tries.get(answer.row, (0, now))
+        tries += not limited
+        self._tries[answer.row] = tries, first_failed_at
         if tries < ATTEMPTS:
             # Full jitter, so that users that failed together are not repeated together; after a 429 the pacer waits.
             most = 0.0 if limited else self._connection.session.retry.backoff_seconds * 2 ** (tries - 1)
-            due = time.monotonic() + random.uniform(0, most)  # noqa: S311 - jitter is no secret
+            due = now + random.uniform(0, most)  # noqa: S311 - jitter is no secret
             heapq.heappush(
                 self._later, (due, Task(answer.row, intent.user_id, answer.outcome, answer.attempt))
             )
-        elif isinstance(error, HostUnreachableError):
-            self._give_up(error)
-        elif answer.outcome == AGAIN:
+        elif error and (isinstance(error, HostUnreachableError) or self._last_through < first_failed_at):
+            self._give_up(error)  # nobody got through meanwhile: it is not this user's trouble
+        elif answer.outcome == AGAIN and answer.row not in self._doubtful:
             return answer._replace(outcome=FAILED)
         return answer
 
@@ -240,7 +252,9 @@ class Engine:
 
     def _count(self, answer: Answer) -> None:
         old = self._outcomes.pop(answer.row, "pending")
-        new = "pending" if answer.outcome == AGAIN else answer.outcome
+        new = answer.outcome
+        if new == AGAIN:
+            new = UNKNOWN if answer.row in self._doubtful else "pending"
         if new != "pending":
             self._outcomes[answer.row] = new
         self.counts[old] -= 1
@@ -251,7 +265,9 @@ class Engine:
 
     def _work(self) -> None:
         while (intent := self._ready.get()) is not None:
-            if self._pacer.take(self._stop, self.pause):
+            with self._turn:
+                may_send = self._pacer.take(self._stop, self.pause)
+            if may_send:
                 self._returned.put(self._send(intent))
             else:
                 self._returned.put(intent)
@@ -272,15 +288,14 @@ class Engine:
             headers = response.headers
             result = _answered(intent, sent_at, response)
         self._pacer.answered(began, headers, hold_seconds)
-        return result
+        return result._replace(began=began)
 
 
 def _answered(intent: Intent, sent_at: str, response: requests.Response) -> _Result:
-    outcome, reason = REVOKED, None
     if response.content and not _is_json(response.content):
-        outcome, reason = UNKNOWN, f"{response.status_code} with a body that is not the platform's"
+        return _failed(intent, sent_at, invalid_answer(response, "no JSON"))
     correlation_id = response.headers.get(CORRELATION_ID_HEADER)
-    return _Result(intent, _answer(intent, sent_at, outcome, response.status_code, correlation_id, reason))
+    return _Result(intent, _answer(intent, sent_at, REVOKED, response.status_code, correlation_id, None))
 
 
 def _failed(intent: Intent, sent_at: str, error: Exception) -> _Result:

@@ -8,7 +8,7 @@ Tables, for those who read it with a tool of their own:
 - `attempts` (`row`, `attempt`, `session`, `written_at`, `sent_at`, `answered_at`, `outcome`, `status`, `correlation_id`, `reason`):
   times are UTC by the clock of the machine that ran it. `outcome` is `revoked`; `failed` (for good); `again` (refused, to
   be repeated); `unknown` (no usable answer); NULL where the process died before an answer came, and perhaps before it was
-  sent. The state of a user is that of the last attempt.
+  sent. The state of a user is that of the last attempt; of one that is to be repeated, `unknown` if any attempt was.
 """
 
 from __future__ import annotations
@@ -49,7 +49,13 @@ CREATE VIEW outcomes AS
 SELECT plan.row, plan.user, plan.id, plan.name, plan.state, plan.why,
     CASE
         WHEN plan.action <> 'revoke' THEN 'skipped'
-        WHEN last.attempt IS NULL OR last.outcome = 'again' THEN 'pending'
+        WHEN last.attempt IS NULL THEN 'pending'
+        WHEN last.outcome = 'again' THEN CASE
+            WHEN EXISTS (
+                SELECT 1 FROM attempts WHERE attempts.row = plan.row AND coalesce(outcome, 'unknown') = 'unknown'
+            ) THEN 'unknown'
+            ELSE 'pending'
+        END
         ELSE coalesce(last.outcome, 'unknown')
     END AS outcome,
     last.status, last.correlation_id, last.reason, coalesce(last.attempt, 0) AS attempts,
@@ -320,8 +326,8 @@ def _explained(path: str, done: str) -> Iterator[None]:
     """Turn SQLite's errors into ours."""
     try:
         yield
-    except sqlite3.Error as error:
-        text = str(error)
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        text = "a text in it cannot be read: malformed" if isinstance(error, UnicodeError) else str(error)
         if "locked" in text:
             what, step = "it is in use by another run", "Stop that run, or wait until it has finished."
         elif "full" in text or "disk I/O" in text:

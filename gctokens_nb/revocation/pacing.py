@@ -28,7 +28,6 @@ class Pacer:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._turn = threading.Lock()  # one thread waits for the time, the others wait for it
         self._rate: float | None = None
         self._sent: deque[float] = deque()
         self._in_flight = 0
@@ -46,7 +45,7 @@ class Pacer:
 
     def take(self, stop: threading.Event, pause: threading.Event) -> bool:
         """Wait until a request may be sent; False if `stop` is set before. Nothing is sent while `pause` is set."""
-        with self._turn, self._changed:
+        with self._changed:
             while not stop.is_set():
                 now = time.monotonic()
                 seconds = None if pause.is_set() else self._seconds_to_wait(now)

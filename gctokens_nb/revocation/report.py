@@ -174,7 +174,8 @@ def _totals(run: Run, journal: Journal, totals: dict[str, Any]) -> str:
     return (
         f"<table>{cells}</table>{proof}<p>Times are UTC, by the clock of the machine that ran it. Revoked: Genesys Cloud "
         "accepted <code>DELETE /api/v2/tokens/{userId}</code>, which ends all access tokens of the user. Unknown: it was "
-        "sent, and no usable answer came. Pending: not revoked yet.</p>"
+        "sent, or about to be sent when the program ended, and no usable answer came; it may have taken effect. Pending: not "
+        "revoked yet.</p>"
     )
 
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, cast
 from gctokens_nb import __version__
 from gctokens_nb.connection import Connection
 from gctokens_nb.display import two_columns
-from gctokens_nb.errors import ConfigurationError, JournalError, RevocationStoppedError
+from gctokens_nb.errors import ConfigurationError, JournalError, RevocationStoppedError, SelfRevocationError
 from gctokens_nb.revocation import report
 from gctokens_nb.revocation.engine import Engine, utc_now
-from gctokens_nb.revocation.journal import IN_MEMORY, Journal
+from gctokens_nb.revocation.journal import IN_MEMORY, Journal, Task
 from gctokens_nb.revocation.pacing import pacer_of
 from gctokens_nb.revocation.plan import COLUMNS, REVOKE, SKIP, Plan, organization_of
 from gctokens_nb.revocation.users_file import USER_ID
@@ -76,7 +76,8 @@ class Run:
     def counts(self) -> dict[str, int]:
         """How many inputs are `pending`, `revoked`, `failed`, `skipped`, `unknown`; together, all of them.
 
-        `unknown`: sent, and no usable answer came. It may have taken effect; resuming repeats it.
+        `unknown`: sent, or about to be sent when the program ended, and no usable answer came. It may have taken effect;
+        resuming repeats it.
         """
         counts = self._engine.counts if self._engine else self._counts
         return {outcome: counts.get(outcome, 0) for outcome in OUTCOMES}
@@ -223,7 +224,8 @@ def revoke(
     Wire: `DELETE /api/v2/tokens/{userId}` for each user; permission `oauth:token:delete`.
 
     A refused or lost attempt is repeated, up to 6 times a user and with growing pauses; a 429 holds all workers for as long
-    as the server asks and does not count. Ctrl-C stops in good order: it waits for what is in flight and writes it down.
+    as the server asks and does not count. If no other user got through meanwhile, the run stops, and the user is still to
+    be logged out. Ctrl-C stops in good order: it waits for what is in flight and writes it down.
 
     Args:
         plan: Of `plan_revocation`, or a selection of its rows.
@@ -241,17 +243,18 @@ def revoke(
     Raises:
         ConfigurationError: The plan or the number is wrong; nothing was sent.
         JournalError: The journal cannot be made; nothing was sent.
-        RevocationStoppedError: The run could not go on, for example as the permission was lost. `resume` goes on.
+        RevocationStoppedError: The run could not go on, for example as the permission was lost or as nobody got through
+            any more. `resume` goes on.
     """
     connection = check_plan(plan)
     _check_workers(workers, rate)
     expected = plan.users_to_revoke
-    if confirm is not None and (isinstance(confirm, bool) or operator.index(confirm) != expected):
+    if confirm is not None and (isinstance(confirm, bool) or confirm != expected):
         raise ConfigurationError(
             f"confirm={confirm!r}, but the plan logs out {expected:,} users; nothing was sent.",
             f"Look at the plan again. If it is right, pass confirm={expected}.",
         )
-    if confirm is not None and journal is None:
+    if confirm is not None and (journal is None or os.fspath(journal) == IN_MEMORY):
         raise ConfigurationError(
             "Without a journal, nothing could be proved or resumed; nothing was sent.",
             'Pass journal="leavers.sqlite", or any other name of a file that does not exist yet.',
@@ -293,6 +296,7 @@ def resume(
 
     Raises:
         JournalError: The journal is missing, damaged, open elsewhere, of another version or of another organization.
+        SelfRevocationError: The user who is signed in is among them; nothing was sent.
         RevocationStoppedError: As for `revoke`.
     """
     _check_workers(workers, rate)
@@ -318,10 +322,12 @@ def _carry_out(
         tasks = journal.tasks(retry_failed=retry_failed)
         run = Run(journal)
         if tasks:
+            own_id = connection.directory.own_id()
+            _check_not_oneself(tasks, own_id)
             journal.begin_session(
                 at=utc_now(),
-                client_id=connection.client_id,
-                signed_in_as=connection.directory.own_id(),
+                client_id=connection.client_id or _client_id_of(connection),
+                signed_in_as=own_id,
                 version=__version__,
             )
         pacer = pacer_of(connection)
@@ -332,6 +338,21 @@ def _carry_out(
         raise
     run.carry_out(engine, on_progress)
     return run
+
+
+def _client_id_of(connection: Connection) -> str | None:
+    """The client of a pasted token, which only the server knows."""
+    client = connection.tokens.get_tokens_me(preserve_idle_ttl=True).oauth_client
+    return client.id if client else None
+
+
+def _check_not_oneself(tasks: list[Task], own_id: str | None) -> None:
+    """The plan knew who made it; a run may be resumed by another."""
+    if own_id is not None and any(task.user_id == own_id for task in tasks):
+        raise SelfRevocationError(
+            f"User {own_id}, who is signed in here, is among those to be logged out; nothing was sent.",
+            "Go on with a connection of somebody else, or of a client that uses client credentials.",
+        )
 
 
 def check_plan(plan: Plan) -> Connection:

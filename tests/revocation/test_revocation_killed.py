@@ -53,6 +53,12 @@ def connect(sandbox):
     )
 
 
+def revoke(plan, connection, **options):
+    """In another process, where a plan arrives without its connection."""
+    plan.connection = connection
+    gct.revoke(plan, **options)
+
+
 def kill(process, held, moment):
     """Kill it some milliseconds after a certain request has reached the server."""
     held.wait_until_held(15)
@@ -75,7 +81,7 @@ def test_killed_five_times_and_resumed(seed, processes, tmp_path):
             sandbox.add_fault(fault)
         for session in range(KILLS_A_RUN):
             held = sandbox.add_fault(Fault("hold", after=moments.randrange(350), times=1, **DELETE))
-            call, arguments = (gct.resume, (path, gc)) if session else (gct.revoke, (plan,))
+            call, arguments = (gct.resume, (path, gc)) if session else (revoke, (plan, gc))
             options = OPTIONS if session else {**OPTIONS, "journal": path, "confirm": USERS}
             process = processes.Process(target=call, args=arguments, kwargs=options)
             process.start()
@@ -114,7 +120,7 @@ def test_killed_while_the_journal_is_made(processes, tmp_path):
             plan = gct.plan_revocation(gc, [user.id for user in sandbox.users[100:]])
             confirm = plan.users_to_revoke
             process = processes.Process(
-                target=gct.revoke, args=(plan,), kwargs={**OPTIONS, "journal": path, "confirm": confirm}
+                target=revoke, args=(plan, gc), kwargs={**OPTIONS, "journal": path, "confirm": confirm}
             )
             process.start()
             while process.is_alive() and not path.exists():

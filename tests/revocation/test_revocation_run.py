@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import collections
+import math
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
 import pytest
@@ -15,8 +17,10 @@ from gctokens_nb.errors import (
     PermissionDeniedError,
     RateLimitedError,
     RevocationStoppedError,
+    SelfRevocationError,
     UnauthorizedError,
 )
+from gctokens_nb.revocation.run import Run
 from gctokens_nb.sandbox import Fault, Sandbox
 
 DELETE = {"method": "DELETE", "path": "/api/v2/tokens/"}
@@ -333,3 +337,125 @@ def test_two_organizations_do_not_mix(tmp_path):
             gct.revoke(plan, journal=tmp_path / f"{number}.sqlite", confirm=20)
         assert revoked_ids(one) == set(plans[0]["id"])
         assert revoked_ids(other) == set(plans[1]["id"])
+
+
+# What concerns everybody, and what stays in doubt
+
+
+@pytest.mark.parametrize(
+    ("fault", "left"),
+    [
+        ({"kind": "status", "status": 503}, "pending"),
+        ({"kind": "drop-after"}, "unknown"),
+        ({"kind": "html", "status": 200}, "unknown"),
+        ({"kind": "garbage"}, "unknown"),
+    ],
+)
+def test_an_outage_stops_the_run_and_fails_nobody(plan, revoke, gc, sandbox, tmp_path, fault, left):
+    """Where nobody gets through any more it is no user's failure: the run stops, says so, and `resume` does the rest."""
+    sandbox.add_fault(Fault(**fault, after=20, **DELETE))
+    with pytest.raises(RevocationStoppedError, match="users left") as caught:
+        revoke(plan)
+    assert caught.value.left >= 1
+    run = Run.of(tmp_path / "run.sqlite")
+    assert run.counts["failed"] == 0
+    assert run.counts["revoked"] == 20
+    assert run.counts[left] >= 1
+    sandbox.clear_faults()
+    run = gct.resume(tmp_path / "run.sqlite", gc)
+    assert (run.state, run.counts["revoked"]) == ("finished", 100)
+
+
+@pytest.mark.parametrize(
+    ("then", "outcome"),
+    [
+        ({"status": 503}, "unknown"),
+        ({"status": 429, "seconds": 3600}, "unknown"),
+        ({"status": 404}, "failed"),
+    ],
+)
+def test_a_user_who_may_be_logged_out_is_never_called_pending(
+    plan, revoke, sign_in, sandbox, tmp_path, then, outcome
+):
+    """An attempt without an answer is not forgotten over what the next one is answered with."""
+    victim = plan["id"][50]
+    sandbox.add_fault(Fault("drop-after", method="DELETE", path=victim, times=1))
+    sandbox.add_fault(Fault("status", method="DELETE", path=victim, **then))
+    try:
+        revoke(plan)
+    except RevocationStoppedError as error:
+        assert then["status"] == 429, error  # noqa: PT017 - one of the three stops the run
+    run = Run.of(tmp_path / "run.sqlite")
+    row = run.to_frame().loc[50]
+    assert row["outcome"] == outcome
+    assert run.counts[outcome] == 1
+    assert run.counts["failed"] == (outcome == "failed")
+    assert ("may have taken effect" in str(row["why"])) is (outcome == "failed")
+    sandbox.clear_faults()
+    # By a new connection, as the old one was told to wait for an hour.
+    run = gct.resume(tmp_path / "run.sqlite", sign_in(), retry_failed=True)
+    assert (run.state, run.counts["revoked"]) == ("finished", 100)
+
+
+def test_a_paused_run_holds_no_other_up(gc, sandbox, tmp_path):
+    """Two runs of one connection: while one is paused the other goes to its end, and either can be stopped."""
+    plans = [
+        gct.plan_revocation(gc, [user.id for user in part])
+        for part in (sandbox.users[20:60], sandbox.users[60:100])
+    ]
+    paused, runs = threading.Event(), []
+
+    def pause(run):
+        if not runs:
+            runs.append(run)
+            run.pause()
+            paused.set()
+
+    def first():
+        return gct.revoke(
+            plans[0], journal=tmp_path / "1.sqlite", confirm=40, rate=math.inf, on_progress=pause
+        )
+
+    def second():
+        return gct.revoke(plans[1], journal=tmp_path / "2.sqlite", confirm=40, rate=math.inf)
+
+    with ThreadPoolExecutor(2) as pool:
+        one = pool.submit(first)
+        paused.wait(60)
+        try:
+            assert pool.submit(second).result(60).counts["revoked"] == 40
+        finally:
+            runs[0].cancel()
+        assert one.result(60).state in {"stopped", "finished"}
+
+
+def test_resuming_does_not_log_oneself_out(plan, revoke, gc, sign_in, sandbox, tmp_path):
+    """A person among those who are left cannot resume the run: nothing is sent, and another connection can."""
+    me = sandbox.user(plan["id"][60])
+    sandbox.add_fault(Fault("status", status=403, **DELETE))
+    with pytest.raises(RevocationStoppedError):
+        revoke(plan)
+    sandbox.clear_faults()
+    token = sandbox.issue_token(me)
+    with pytest.raises(SelfRevocationError, match=rf"User {me.id}, who is signed in here.*somebody else"):
+        gct.resume(tmp_path / "run.sqlite", sign_in(access_token=token))
+    assert sandbox.is_alive(token)
+    assert not sandbox.revocations
+    assert gct.resume(tmp_path / "run.sqlite", gc).counts["revoked"] == 100
+
+
+@pytest.mark.parametrize("options", [{"journal": ":memory:"}, {"confirm": "100"}, {"confirm": 100.5}])
+def test_a_run_needs_a_file_and_a_number(plan, sandbox, tmp_path, options):
+    """A journal in memory is none, and a text is no number."""
+    with pytest.raises(ConfigurationError, match="nothing was sent"):
+        gct.revoke(plan, **{"journal": tmp_path / "run.sqlite", "confirm": 100, **options})
+    assert not sandbox.revocations
+
+
+def test_the_client_of_a_pasted_token_is_in_the_evidence(plan, sign_in, sandbox, tmp_path):
+    """Who ran it is asked of the server where only it knows."""
+    token = sandbox.issue_token(sandbox.users[0])
+    mine = gct.plan_revocation(sign_in(access_token=token), list(plan["id"][:3]))
+    run = gct.revoke(mine, journal=tmp_path / "run.sqlite", confirm=3)
+    assert run.summary()["clients"] == [sandbox.client("web app").client_id]
+    assert sandbox.is_alive(token)
