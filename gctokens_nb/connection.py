@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gctokens_nb import credentials, oauth
 from gctokens_nb.directory import DirectoryApi
 from gctokens_nb.display import two_columns
-from gctokens_nb.errors import SignedOutError
+from gctokens_nb.errors import SignedOutError, UnauthorizedError
 from gctokens_nb.oauth import AccessToken, TokenKeeper
 from gctokens_nb.redaction import Secret
 from gctokens_nb.regions import Region
@@ -80,13 +80,18 @@ class Connection:
     def sign_out(self, *, verify: bool = False) -> None:
         """Revoke this connection's token, then forget it and the means to renew it.
 
-        Where the revocation fails, its error is raised and the connection stays as it was.
+        Where the revocation fails, its error is raised and the connection stays as it was, unless the error is
+        `UnauthorizedError`: then the token was dead before, and is forgotten too.
 
         Args:
             verify:
                 Prove with HEAD that the token is dead before forgetting it.
         """
-        self.tokens.delete_tokens_me(verify=verify)
+        try:
+            self.tokens.delete_tokens_me(verify=verify)
+        except UnauthorizedError:
+            self._keeper.forget()
+            raise
         self._keeper.forget()
 
     def close(self) -> None:

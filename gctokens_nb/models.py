@@ -237,10 +237,14 @@ def _from_raw(kind: type[T], fields: dict[str, Any], raw: dict[str, Any]) -> T:
 
 
 def to_body(model: IdleTokenTimeout) -> dict[str, Any]:
-    """Return the JSON object to send: what the server once said, overlaid with the fields that are set now."""
-    known: dict[str, Any] = msgspec.to_builtins(model)
-    known.pop("", None)
-    return {**model.raw, **known}
+    """Return the JSON object to send: what the server once said, overlaid with the fields that have changed since."""
+    read = from_raw(IdleTokenTimeout, model.raw)
+    changed = {
+        field.encode_name: msgspec.to_builtins(now)
+        for field in msgspec.structs.fields(model)
+        if field.name != "raw" and (now := getattr(model, field.name)) != getattr(read, field.name)
+    }
+    return {**model.raw, **changed}
 
 
 def _without_nulls(value: Any) -> Any:

@@ -24,6 +24,7 @@ import requests
 
 from gctokens_nb.errors import (
     CORRELATION_ID_HEADER,
+    CancelledError,
     CredentialsError,
     InvalidAnswerError,
     LoginError,
@@ -358,7 +359,8 @@ class TokenKeeper:
     def renew(self, used: AccessToken) -> AccessToken:
         """Return the token that replaces `used`, asking for it at most once however many threads call.
 
-        Raises what the renewal raised, in each thread that waited for it.
+        Raises what the renewal raised, in each thread that waited for it; where the thread that asked was cancelled, the
+        next one asks.
         """
         with self._lock:
             token, renew = self._token, self._renew
@@ -379,7 +381,11 @@ class TokenKeeper:
             self._settle(fresh)
             renewal.set_result(fresh)
             logger.info("renewed the access token by %s: %s", fresh.grant, fresh.fingerprint)
-        return renewal.result()
+            return fresh
+        try:
+            return renewal.result()
+        except CancelledError:  # of the thread that asked, not of this one
+            return self.renew(used)
 
     def _settle(self, fresh: AccessToken | None) -> None:
         with self._lock:

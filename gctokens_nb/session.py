@@ -204,7 +204,8 @@ class Session(requests.Session):
                     "Repeat it when you are ready.",
                 )
             attempt += 1
-            token = self._sign(request, renew=renew) if ours else None
+            token, just_renewed = self._sign(request, renew=renew) if ours else (None, False)
+            renewed = renewed or just_renewed
             started = time.monotonic()
             try:
                 with under_way():
@@ -244,10 +245,12 @@ class Session(requests.Session):
         del response
         prepared_request.headers.pop("Authorization", None)
 
-    def _sign(self, request: requests.PreparedRequest, *, renew: bool) -> AccessToken:
+    def _sign(self, request: requests.PreparedRequest, *, renew: bool) -> tuple[AccessToken, bool]:
+        """The token that was put into the request, and whether it is a new one."""
+        held = self._keeper.current(renew=False)
         token = self._keeper.current(renew=renew)
         request.headers["Authorization"] = f"Bearer {token.value}"
-        return token
+        return token, token is not held
 
     def _pause(self, attempt: int, most: int, asked: float | None = None) -> float | None:
         """Return the seconds to wait before the next attempt, or None to give up."""

@@ -10,7 +10,13 @@ import pytest
 
 import gctokens_nb as gct
 from gctokens_nb import oauth
-from gctokens_nb.errors import CredentialsError, InvalidAnswerError, LoginError, UnauthorizedError
+from gctokens_nb.errors import (
+    CancelledError,
+    CredentialsError,
+    InvalidAnswerError,
+    LoginError,
+    UnauthorizedError,
+)
 from gctokens_nb.redaction import Secret
 from gctokens_nb.regions import resolve
 from gctokens_nb.sandbox import Fault, Sandbox
@@ -268,6 +274,42 @@ def test_fifty_threads_renew_once(sandbox: Sandbox, sign_in):
         held.release()
         assert len(list(results)) == 50
     assert sign_ins(sandbox) == 2
+
+
+def test_a_new_token_that_is_refused_is_not_replaced_again(sign_in):
+    """A token known to be over is renewed before it is sent; if the server refuses the new one, that is the answer."""
+    with Sandbox(token_lifetime_seconds=1) as short:
+        gc = sign_in(server=short)
+        short.add_fault(Fault("status", path="/tokens/me", status=401))
+        while not gc.access_token.expired:
+            threading.Event().wait(0.02)
+        with pytest.raises(UnauthorizedError):
+            gc.tokens.get_tokens_me()
+        assert sign_ins(short) == 2
+
+
+def test_a_renewal_that_was_cancelled_is_done_by_the_next_thread(sandbox: Sandbox, sign_in):
+    """Cancel ends the call of its own thread only: the others that wait for the token get one."""
+    gc = sign_in()
+    sandbox.advance(86401)
+    held = sandbox.add_fault(Fault("hold", path=TOKEN_PATH, times=1))
+    cancel = gct.Cancel()
+
+    def cancellable() -> gct.TokenInfo:
+        with gct.watch_waits(lambda _: None, cancel=cancel):
+            return gc.tokens.get_tokens_me()
+
+    with ThreadPoolExecutor(5) as pool:
+        first = pool.submit(cancellable)
+        held.wait_until_held()
+        others = [pool.submit(gc.tokens.get_tokens_me) for _ in range(4)]
+        while sum(call.status == 401 for call in sandbox.calls) < 5:
+            threading.Event().wait(0.005)
+        cancel.set()
+        with pytest.raises(CancelledError):
+            first.result(30)
+        assert all(other.result(30).organization for other in others)
+    assert sign_ins(sandbox) >= 2
 
 
 def test_a_late_401_takes_the_token_that_is_there(sandbox: Sandbox, sign_in):

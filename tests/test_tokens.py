@@ -234,6 +234,17 @@ def test_a_sign_out_that_fails_changes_nothing(gc, sandbox: Sandbox):
     assert sandbox.is_alive(gc.access_token.value)
 
 
+def test_a_sign_out_of_a_dead_token_forgets_it(gc, sandbox: Sandbox):
+    """A token that was dead before is told by the error, and is forgotten with the means to renew it."""
+    gct.connect(sandbox.environment, access_token=gc.access_token.value).tokens.delete_tokens_me()
+    with pytest.raises(UnauthorizedError):
+        gc.sign_out()
+    sent = len(sandbox.calls)
+    with pytest.raises(SignedOutError):
+        gc.tokens.get_tokens_me()
+    assert len(sandbox.calls) == sent
+
+
 # delete_token
 
 
@@ -440,6 +451,20 @@ def test_put_tokens_timeout_takes_the_sdks_body(gc):
     assert after.idle_token_timeout_seconds == 1800
     (found,) = after.inactivity_timeout_group_bundles
     assert (found.priority, found.timeout_seconds, list(found.groups)) == (1, 600, bundle["groups"])
+
+
+def test_group_bundles_are_removed_and_kept_as_they_came(gc, sandbox: Sandbox):
+    """A copy without bundles removes them; one that changes something else leaves them alone, unknown fields included."""
+    bundle = {"priority": 1, "timeoutSeconds": 600, "groups": [str(uuid.uuid4())], "newField": 1}
+    before = gc.tokens.put_tokens_timeout({"inactivityTimeoutGroupBundles": [bundle]})
+    changed = gc.tokens.put_tokens_timeout(msgspec.structs.replace(before, idle_token_timeout_seconds=900))
+    assert changed.raw["inactivityTimeoutGroupBundles"] == before.raw["inactivityTimeoutGroupBundles"]
+    assert changed.raw["inactivityTimeoutGroupBundles"][0]["newField"] == 1
+    after = gc.tokens.put_tokens_timeout(
+        msgspec.structs.replace(changed, inactivity_timeout_group_bundles=())
+    )
+    assert after.inactivity_timeout_group_bundles == ()
+    assert gc.tokens.get_tokens_timeout().inactivity_timeout_group_bundles == ()
 
 
 def test_a_field_that_we_do_not_know_is_sent_back(gc, sandbox: Sandbox):
