@@ -308,7 +308,7 @@ class PlatformApi:
                 "state": "active",
             }
         if "lasttokenissued" in parts:
-            value["lastTokenIssued"] = {"dateIssued": iso_date(call.token.created_at)}
+            value["lastTokenIssued"] = {"dateIssued": iso_date(self._world.last_issued_at[user.id])}
         if "trustors" in parts:
             # Trustors are other organizations that this one may enter; nobody let this one in.
             value["trustors"] = []

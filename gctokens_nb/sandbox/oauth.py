@@ -9,7 +9,6 @@ import binascii
 import hashlib
 import hmac
 import re
-import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from html import escape
@@ -19,10 +18,8 @@ from gctokens_nb.sandbox.wire import Request, Response, html_response, json_resp
 from gctokens_nb.sandbox.world import (
     AUTHORIZATION_CODE,
     CLIENT_CREDENTIALS,
-    CODE_LIFETIME_SECONDS,
     PKCE,
     SAML2_BEARER,
-    AuthorizationCode,
     Grant,
     SandboxClient,
     SandboxUser,
@@ -171,15 +168,8 @@ class OAuthServer:
         else:
             if user is None:
                 return self._sign_in_page(client, form)
-            value = secrets.token_urlsafe(32)
-            self._world.codes[value] = AuthorizationCode(
-                client,
-                user,
-                redirect_uri,
-                form.get("code_challenge", ""),
-                self._world.now() + CODE_LIFETIME_SECONDS,
-            )
-            answer = {"code": value}
+            challenge = form.get("code_challenge", "")
+            answer = {"code": self._world.issue_code(client, user, redirect_uri, challenge)}
         if "state" in form:
             answer["state"] = form["state"]
         separator = "&" if urlsplit(redirect_uri).query else "?"

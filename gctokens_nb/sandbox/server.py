@@ -55,7 +55,8 @@ class Call(NamedTuple):
     """One request, as the server saw it.
 
     ``status`` is None where the connection was ended without an answer. ``authorized`` says whether the
-    request came with a token that was alive. Neither tokens nor form values are kept.
+    request came with a token that was alive. Headers that carry credentials (Authorization, Cookie) and
+    the values of form fields are not kept; path and query are, as they came.
     """
 
     at: datetime
@@ -465,7 +466,8 @@ class Sandbox:
                 self._send(received, self._canned(received, request, fault))
                 return
             case "drop-before":
-                self._note(received, request, None, self._live_token(request))
+                with self._lock:
+                    self._note(received, request, None, self._live_token(request))
                 connection.close()
                 return
             case "drop-after":

@@ -93,8 +93,9 @@ class Refusal(Exception):  # noqa: N818 - an answer, not a failure of this progr
         return json_response(self.status, body, self.headers)
 
 
-def invalid_field(field: str, message: str, code: str = "invalid.value") -> Refusal:
+def invalid_field(field: str, message: str) -> Refusal:
     """A 400 about one field of the request."""
+    code = "invalid.value"
     return Refusal(400, code, message, details=[{"errorCode": code, "fieldName": field}])
 
 

@@ -1,7 +1,8 @@
 """What the sandbox holds: an organization with its users, OAuth clients, tokens and idle timeout.
 
-Seeded data come from the organization's name alone, so that they are the same at every start and
-never the same for two organizations. Tokens are random, as they must be.
+Seeded data come from the organization's name alone, so that they are the same at every start. Ids and
+secrets are never the same for two organizations; people have the same names in all of them, and may have
+the same e-mail addresses where the organizations' names are alike. Tokens are random, as they must be.
 """
 
 import hashlib
@@ -205,11 +206,10 @@ class Grant:
 class Token:
     """A live or expired access token; revoked ones are forgotten. Times are seconds since 1970."""
 
-    __slots__ = ("created_at", "expires_at", "grant", "last_used_at", "request_count", "window_ends_at")
+    __slots__ = ("expires_at", "grant", "last_used_at", "request_count", "window_ends_at")
 
     def __init__(self, grant: Grant, created_at: float, lifetime_seconds: float) -> None:
         self.grant = grant
-        self.created_at = created_at
         self.expires_at = created_at + lifetime_seconds
         self.last_used_at = created_at
         self.request_count = 0
@@ -265,7 +265,8 @@ class World:
         self.organization = Organization(stable_id(f"{organization}/organization"), organization)
         self.home_organization = Organization(stable_id(f"{organization}/trustee"), f"{organization} Partner")
         self.division = Organization(stable_id(f"{organization}/division"), "Home")
-        self.domain = re.sub(r"[^a-z0-9]+", "-", organization.lower()).strip("-") + ".example"
+        label = re.sub(r"[^a-z0-9]+", "-", organization.lower()).strip("-")
+        self.domain = f"{label or self.organization.id[:8]}.example"
         self.token_lifetime_seconds = token_lifetime_seconds
         self.clock_offset_seconds = 0.0
         self.users: list[SandboxUser] = []
@@ -277,7 +278,8 @@ class World:
         self.tokens: dict[str, Token] = {}
         self.refresh_tokens: dict[str, Grant] = {}
         self.codes: dict[str, AuthorizationCode] = {}
-        self._grants_by_user: dict[str, list[Grant]] = {}
+        self.last_issued_at: dict[str, float] = {}  # by user id
+        self._grants_by_user: dict[str, set[Grant]] = {}
         self.revocations: list[Revocation] = []
         self.idle_timeout: dict[str, Any] = {
             "idleTokenTimeoutSeconds": 3600,
@@ -366,15 +368,31 @@ class World:
         """Record a sign-in."""
         grant = Grant(client, user)
         if user:
-            self._grants_by_user.setdefault(user.id, []).append(grant)
+            self._grants_by_user.setdefault(user.id, set()).add(grant)
         return grant
+
+    def issue_code(self, client: SandboxClient, user: SandboxUser, redirect_uri: str, challenge: str) -> str:
+        """A new authorization code. Those that expired unused are forgotten; of a used one, a second use tells."""
+        now = self.now()
+        for value in [
+            value for value, code in self.codes.items() if code.grant is None and now >= code.expires_at
+        ]:
+            del self.codes[value]
+        value = secrets.token_urlsafe(32)
+        self.codes[value] = AuthorizationCode(
+            client, user, redirect_uri, challenge, now + CODE_LIFETIME_SECONDS
+        )
+        return value
 
     def issue_token(self, grant: Grant, lifetime_seconds: float | None = None) -> str:
         """A new access token of the grant."""
         value = secrets.token_urlsafe(64)
         lifetime = self.token_lifetime_seconds if lifetime_seconds is None else lifetime_seconds
-        self.tokens[value] = Token(grant, self.now(), lifetime)
+        now = self.now()
+        self.tokens[value] = Token(grant, now, lifetime)
         grant.tokens.append(value)
+        if grant.user:
+            self.last_issued_at[grant.user.id] = now
         return value
 
     def rotate_refresh_token(self, grant: Grant) -> str:
@@ -420,6 +438,9 @@ class World:
         token = self.tokens.pop(value, None)
         if token:
             self.drop_refresh_token(token.grant)
+            token.grant.tokens.remove(value)
+            if not token.grant.tokens:
+                self._forget(token.grant)
 
     def revoke_grant(self, grant: Grant) -> None:
         """End all tokens of a sign-in."""
@@ -427,6 +448,15 @@ class World:
         for value in grant.tokens:
             self.tokens.pop(value, None)
         grant.tokens.clear()
+        self._forget(grant)
+
+    def _forget(self, grant: Grant) -> None:
+        """Keep a sign-in that is over no longer with its user."""
+        if grant.user:
+            grants = self._grants_by_user.get(grant.user.id, set())
+            grants.discard(grant)
+            if not grants:
+                self._grants_by_user.pop(grant.user.id, None)
 
     def revoke_user(self, user: SandboxUser, by_client_id: str) -> None:
         """End all tokens of a user, and the codes on their way to become one."""

@@ -234,6 +234,18 @@ def test_code_expires(authorize, post, sandbox):
     assert refused(post("single page app", **code_form(second)))[2] == "the authorization code has expired"
 
 
+def test_expired_codes_are_forgotten(authorize, post, sandbox):
+    """A new code takes the place of those that expired unused; those that were used still reveal a second use."""
+    used, unused = landed(authorize())["code"], landed(authorize())["code"]
+    token = post("single page app", **code_form(used)).json()["access_token"]
+    sandbox.advance(60)
+    authorize()
+    assert refused(post("single page app", **code_form(unused)))[2] == "the authorization code is not valid"
+    assert sandbox.is_alive(token)
+    assert "used before" in refused(post("single page app", **code_form(used)))[2]
+    assert not sandbox.is_alive(token)
+
+
 @pytest.mark.parametrize(
     ("changes", "description"),
     [

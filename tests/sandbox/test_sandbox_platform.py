@@ -1,6 +1,7 @@
 """The platform API of the sandbox: tokens, idle timeout, users, clients, authorization, errors, limits."""
 
 import base64
+import gc
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -9,6 +10,7 @@ import pytest
 import requests
 
 from gctokens_nb.sandbox import Sandbox
+from gctokens_nb.sandbox.world import Grant
 
 
 def seconds_to_idle(sandbox: Sandbox, info: dict[str, Any]) -> float:
@@ -83,6 +85,20 @@ def test_delete_me_revokes_that_token_only(ask, sandbox):
     assert (answer.status_code, answer.content) == (204, b"")
     assert ask("GET", "tokens/me", one).json()["code"] == "bad.credentials"
     assert (sandbox.is_alive(one), sandbox.is_alive(other)) == (False, True)
+
+
+def test_revoked_tokens_leave_nothing_behind(ask, sandbox):
+    """What is signed in and out again and again is not kept; what else the user has is still logged out."""
+    user = sandbox.users[2]
+    kept = sandbox.issue_token(user)
+    gc.collect()
+    before = sum(isinstance(thing, Grant) for thing in gc.get_objects())
+    for _ in range(20):
+        assert ask("DELETE", "tokens/me", sandbox.issue_token(user)).status_code == 204
+    gc.collect()
+    assert sum(isinstance(thing, Grant) for thing in gc.get_objects()) <= before
+    ask("DELETE", f"tokens/{user.id}", sandbox.issue_token(client="admin"))
+    assert not sandbox.is_alive(kept)
 
 
 def test_delete_token_logs_the_user_out(ask, admin, sandbox):
@@ -396,6 +412,20 @@ def test_users_me_expanded(ask, sandbox):
     issued = datetime.fromisoformat(user["lastTokenIssued"]["dateIssued"])
     assert sandbox.calls[-1].at - issued < timedelta(seconds=10)
     assert user["trustors"] == []
+
+
+def test_users_me_tells_the_last_token(ask, sandbox):
+    """The date is that of the user's last token, whichever token asks and whether or not the last lives on."""
+    token = sandbox.issue_token(sandbox.users[2])
+    sandbox.advance(1000)
+    last = sandbox.issue_token(sandbox.users[2])
+    sandbox.issue_token(sandbox.users[3], expires_in_seconds=5)
+    ask("DELETE", "tokens/me", last)
+    sandbox.advance(1000)
+    sandbox.issue_token(sandbox.users[3])
+    user = ask("GET", "users/me?expand=lasttokenissued", token).json()
+    issued = datetime.fromisoformat(user["lastTokenIssued"]["dateIssued"])
+    assert timedelta(seconds=999) < sandbox.calls[-1].at - issued < timedelta(seconds=1100)
 
 
 def test_users_me_needs_a_user(ask, admin):

@@ -4,6 +4,7 @@ import errno
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -147,6 +148,14 @@ def test_seeded_data_are_the_same_at_every_start():
         client.client_secret for client in other.clients if client.client_secret
     }
     assert other.users[0].email == "grace.hopper@other-org.example"
+
+
+def test_every_organization_has_a_domain():
+    """A name without a letter of ASCII gives a domain too, and another name another one."""
+    one, other = Sandbox(organization="東京電力"), Sandbox(organization="日本航空")
+    assert re.fullmatch(r"grace\.hopper@[0-9a-f]{8}\.example", one.users[0].email)
+    assert one.users[0].email.partition("@")[2].startswith(one.organization.id[:8])
+    assert one.users[0].email != other.users[0].email
 
 
 def test_seeded_people_are_varied():
