@@ -131,10 +131,6 @@ class ConnectedPanel(Panel):
         if any(isinstance(one, UnauthorizedError | LoginError) for one in (error, error.__cause__)):
             self._login_box.layout.display = ""
 
-    def has_permission(self, permission: str) -> bool | None:
-        """Tell whether the token has a permission, None where that cannot be known. Sends a request."""
-        return has_permission(self.connection, permission)
-
     def _sign_in_again(self) -> None:
         old = self.connection
         sandbox = old.sandbox
