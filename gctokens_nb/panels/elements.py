@@ -65,8 +65,8 @@ class StatusLine(_Element):
     .gct-table li { border: 1px solid var(--jp-border-color2, #888); border-radius: 3px; padding: 0 4px; }
     .gct-table tr.gct-differs { background: color-mix(in srgb, var(--jp-warn-color1, #f57c00) 15%, transparent); }
     .gct-wide { overflow-x: auto; }
-    .gct-wide td { min-width: 6em; max-width: 30em; padding-right: 16px; }
-    .gct-link { text-decoration: underline; color: var(--jp-content-link-color, inherit); }
+    .gct-wide td { min-width: 6em; max-width: 30em; padding-right: 16px; overflow-wrap: break-word; }
+    .widget-html-content a.gct-link { text-decoration: underline; color: var(--jp-content-link-color, inherit); }
     .gct-text p { margin: 4px 0; line-height: 1.4; }
     .gct-status { white-space: pre-line; overflow-wrap: anywhere; line-height: 1.4; min-height: 1.4em;
                   color: var(--jp-ui-font-color1, inherit); }
