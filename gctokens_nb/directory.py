@@ -18,6 +18,9 @@ from gctokens_nb.session import Session, invalid_answer
 __all__ = ["DirectoryApi"]
 
 SEARCH_BATCH = 100  # the documented pageSize of users/search
+# A search finds no deleted users unless it asks for them (Genesys' Terraform provider, getDeletedUserId), and nothing says
+# whether it finds inactive ones: leavers are often both.
+_OF_ANY_STATE = {"type": "EXACT", "fields": ["state"], "values": ["active", "inactive", "deleted"]}
 USER_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # a UUID in lower case
 
 
@@ -122,7 +125,7 @@ class DirectoryApi:
         return found
 
     def find_by_email(self, emails: Iterable[str]) -> list[User]:
-        """Return the users that have one of `emails`, in any letter case, deleted ones left out by the server's rules.
+        """Return the users that have one of `emails`, in any letter case, inactive and deleted ones too.
 
         Wire: `POST /api/v2/users/search`, 100 addresses a request; permission `directory:user:view`.
         """
@@ -130,18 +133,21 @@ class DirectoryApi:
         found: list[User] = []
         for start in range(0, len(wanted), SEARCH_BATCH):
             batch = wanted[start : start + SEARCH_BATCH]
-            found += self._search([{"type": "EXACT", "fields": ["email"], "values": batch}])
+            found += self._search([{"type": "EXACT", "fields": ["email"], "values": batch}, _OF_ANY_STATE])
         return found
 
     def search(self, text: str, *, limit: int = 20) -> list[User]:
-        """Return up to `limit` users whose name or e-mail begins with `text`, or the user with that id.
+        """Return up to `limit` users of any state whose name or e-mail begins with `text`, or the user with that id.
 
         Wire: `POST /api/v2/users/search`, one page; permission `directory:user:view`. For an id, as `get()`.
         """
         if USER_ID.fullmatch(text.strip().lower()):
             found = self.get(text.strip().lower())
             return [] if found is None else [found]
-        query = [{"type": "STARTS_WITH", "fields": ["name", "email"], "value": text.strip()}]
+        query = [
+            {"type": "STARTS_WITH", "fields": ["name", "email"], "value": text.strip()},
+            _OF_ANY_STATE,
+        ]
         return list(self._page(query, 1, min(limit, SEARCH_BATCH))[0]) if text.strip() else []
 
     def list_users(self, *, state: str = "active") -> Iterator[User]:

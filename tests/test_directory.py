@@ -48,7 +48,8 @@ def test_find_by_email_in_batches(sign_in):
     with Sandbox(users=250) as large:
         gc = sign_in(server=large)
         found = gc.directory.find_by_email(user.email for user in large.users)
-        assert {user.id for user in found} >= {user.id for user in large.users if user.state == "active"}
+        assert {user.id for user in found} == {user.id for user in large.users}
+        assert {user.state for user in found} == {"active", "inactive", "deleted"}
         assert sum(call.path == "/api/v2/users/search" for call in large.calls) == 3
 
 

@@ -8,7 +8,7 @@ import binascii
 import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlencode
 
@@ -353,18 +353,21 @@ class PlatformApi:
         number = _whole(search.get("pageNumber", 1), "pageNumber", 1, 2**31)
         found: dict[int, None] = {}
         for position, clause in enumerate(clauses):
-            matches = self._matches(clause)
+            if not isinstance(clause, dict):
+                raise invalid_field("query", "Each query must be an object.")
             match clause.get("operator", "AND") if position else "OR":
                 case "AND":
-                    allowed = set(matches)
-                    found = {index: None for index in found if index in allowed}
+                    found = dict.fromkeys(self._matches(clause, found))
                 case "OR":
-                    found.update(dict.fromkeys(matches))
+                    found.update(dict.fromkeys(self._matches(clause)))
                 case "NOT":
-                    for index in matches:
-                        found.pop(index, None)
+                    for index in self._matches(clause, found):
+                        del found[index]
                 case _:
                     raise invalid_field("operator", "The operator must be AND, OR or NOT.")
+        # Deleted users are found by those who ask for them (Genesys' Terraform provider, getDeletedUserId).
+        if not any("state" in str(clause.get("fields")) for clause in clauses):
+            found = {index: None for index in found if self._world.users[index].state != "deleted"}
         start = (number - 1) * size
         chosen = [self._world.users[index] for index in list(found)[start : start + size]]
         answer: dict[str, Any] = {
@@ -381,13 +384,12 @@ class PlatformApi:
             )
         return json_response(200, answer)
 
-    def _matches(self, clause: Any) -> list[int]:
-        """The positions of the users that one clause of a search finds."""
-        if not isinstance(clause, dict):
-            raise invalid_field("query", "Each query must be an object.")
+    def _matches(self, clause: dict[str, Any], among: Iterable[int] | None = None) -> list[int]:
+        """The positions of the users that one clause of a search finds, of all users or of those given."""
         kind = str(clause.get("type"))
+        everybody = range(len(self._world.users))
         if kind == "MATCH_ALL":
-            return list(range(len(self._world.users)))
+            return list(everybody if among is None else among)
         fields = clause.get("fields")
         if not isinstance(fields, list) or not fields or any(name not in _SEARCHABLE for name in fields):
             raise invalid_field("fields", f"The fields must be some of {', '.join(_SEARCHABLE)}.")
@@ -395,16 +397,17 @@ class PlatformApi:
         if not isinstance(values, list) or not all(isinstance(value, str) and value for value in values):
             raise invalid_field("values", "Each value must be a text that is not empty.")
         wanted = [value.lower() for value in values]
-        if kind in {"EXACT", "TERM", "TERMS"}:
+        exact = kind in {"EXACT", "TERM", "TERMS"}
+        if exact and among is None:
             return self._exact_matches(fields, wanted)
-        test = _TEXT_TESTS.get(kind)
+        test = str.__eq__ if exact else _TEXT_TESTS.get(kind)
         if test is None:
             raise invalid_field("type", "The type of the query is not known.")
         columns = [self._world.column(name) for name in fields]
         return [
             index
-            for index, row in enumerate(zip(*columns, strict=True))
-            if any(test(text, value) for text in row for value in wanted)
+            for index in (everybody if among is None else among)
+            if any(test(column[index], value) for column in columns for value in wanted)
         ]
 
     def _exact_matches(self, fields: list[str], wanted: list[str]) -> list[int]:

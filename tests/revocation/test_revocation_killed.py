@@ -16,6 +16,12 @@ from gctokens_nb.sandbox import Fault, Sandbox
 
 RUNS, KILLS_A_RUN, USERS = 10, 5, 2000
 DELETE = {"method": "DELETE", "path": "/api/v2/tokens/"}
+# For a process that cannot import this module. A plan travels without its connection.
+REVOKE = """
+import gctokens_nb
+plan.connection = connection
+gctokens_nb.revoke(plan, **options)
+"""
 OPTIONS = {"rate": float("inf"), "workers": 16}
 
 
@@ -53,10 +59,10 @@ def connect(sandbox):
     )
 
 
-def revoke(plan, connection, **options):
-    """In another process, where a plan arrives without its connection."""
-    plan.connection = connection
-    gct.revoke(plan, **options)
+def revoking(processes, plan, **options):
+    """A process that will carry out the plan."""
+    names = {"plan": plan, "connection": plan.connection, "options": {**OPTIONS, **options}}
+    return processes.Process(target=exec, args=(REVOKE, names))
 
 
 def kill(process, held, moment):
@@ -81,9 +87,10 @@ def test_killed_five_times_and_resumed(seed, processes, tmp_path):
             sandbox.add_fault(fault)
         for session in range(KILLS_A_RUN):
             held = sandbox.add_fault(Fault("hold", after=moments.randrange(350), times=1, **DELETE))
-            call, arguments = (gct.resume, (path, gc)) if session else (revoke, (plan, gc))
-            options = OPTIONS if session else {**OPTIONS, "journal": path, "confirm": USERS}
-            process = processes.Process(target=call, args=arguments, kwargs=options)
+            if session:
+                process = processes.Process(target=gct.resume, args=(path, gc), kwargs=OPTIONS)
+            else:
+                process = revoking(processes, plan, journal=path, confirm=USERS)
             process.start()
             kill(process, held, moments.uniform(0, 0.03))
         process = processes.Process(target=gct.resume, args=(path, gc), kwargs=OPTIONS)
@@ -119,9 +126,7 @@ def test_killed_while_the_journal_is_made(processes, tmp_path):
             gc = connect(sandbox)
             plan = gct.plan_revocation(gc, [user.id for user in sandbox.users[100:]])
             confirm = plan.users_to_revoke
-            process = processes.Process(
-                target=revoke, args=(plan, gc), kwargs={**OPTIONS, "journal": path, "confirm": confirm}
-            )
+            process = revoking(processes, plan, journal=path, confirm=confirm)
             process.start()
             while process.is_alive() and not path.exists():
                 time.sleep(0.001)
