@@ -352,13 +352,20 @@ def test_a_run_under_way_can_be_stopped_after_the_connection_changed(panel, sign
 # Journals from elsewhere
 
 
-def test_a_journal_from_elsewhere_is_shown_and_confirmed(panel, sign_in, sandbox):
-    """Resume says of whom, how many of how many are left, and waits for that number; then the rest is done."""
-    left = stop_half_way(panel, sandbox, sandbox.users[100:200])
-    done = len(sandbox.revocations)
+@pytest.fixture
+def fresh(panel, sign_in):
+    """A panel that has run nothing, on which the other one's journal is named."""
     fresh = BulkRevokePanel(sign_in())
     fresh.wait()
     fresh.journal_text.value = panel.journal_text.value
+    yield fresh
+    fresh.close()
+
+
+def test_a_journal_from_elsewhere_is_shown_and_confirmed(panel, fresh, sandbox):
+    """Resume says of whom, how many of how many are left, and waits for that number; then the rest is done."""
+    left = stop_half_way(panel, sandbox, sandbox.users[100:200])
+    done = len(sandbox.revocations)
     fresh.resume_button.click()
     fresh.wait()
     assert asks(fresh)
@@ -377,16 +384,12 @@ def test_a_journal_from_elsewhere_is_shown_and_confirmed(panel, sign_in, sandbox
     fresh.wait()
     assert fresh.status.text == "Finished: 100 revoked, 0 failed."
     assert len(sandbox.revocations) == 100
-    fresh.close()
 
 
-def test_the_question_ends_with_the_path_it_was_about(panel, sign_in, sandbox):
+def test_the_question_ends_with_the_path_it_was_about(panel, fresh, sandbox):
     """Another path, another question."""
     left = stop_half_way(panel, sandbox, sandbox.users[100:200])
     done = len(sandbox.revocations)
-    fresh = BulkRevokePanel(sign_in())
-    fresh.wait()
-    fresh.journal_text.value = panel.journal_text.value
     fresh.resume_button.click()
     fresh.wait()
     fresh.number_text.value = str(left)
@@ -397,32 +400,24 @@ def test_the_question_ends_with_the_path_it_was_about(panel, sign_in, sandbox):
     fresh.wait()
     assert "There is no journal 'other.sqlite'" in fresh.status.text
     assert len(sandbox.revocations) == done
-    fresh.close()
 
 
-def test_a_journal_that_is_done_asks_nothing(panel, sign_in, sandbox):
+def test_a_journal_that_is_done_asks_nothing(panel, fresh, sandbox):
     """Nobody is left in it: that is said."""
     plan(panel, sandbox.users[100:103])
     start(panel)
     panel.wait()
-    fresh = BulkRevokePanel(sign_in())
-    fresh.wait()
-    fresh.journal_text.value = panel.journal_text.value
     fresh.resume_button.click()
     fresh.wait()
     assert fresh.status.text.startswith("Nothing is left to do in the journal")
     assert "3 revoked, 0 failed" in fresh.status.text
     assert not asks(fresh)
-    fresh.close()
 
 
-def test_a_journal_that_was_in_the_way_is_not_ours(panel, sign_in, sandbox):
+def test_a_journal_that_was_in_the_way_is_not_ours(panel, fresh, sandbox):
     """A new run may not be written into it, the plan stays, and to resume it instead asks for its number."""
     stop_half_way(panel, sandbox, sandbox.users[100:200])
     done = len(sandbox.revocations)
-    fresh = BulkRevokePanel(sign_in())
-    fresh.wait()
-    fresh.journal_text.value = panel.journal_text.value
     plan(fresh, sandbox.users[200:203])
     start(fresh)
     fresh.wait()
@@ -434,7 +429,6 @@ def test_a_journal_that_was_in_the_way_is_not_ours(panel, sign_in, sandbox):
     assert fresh.plan is None
     assert "in the journal" in fresh._summary.value
     assert len(sandbox.revocations) == done
-    fresh.close()
 
 
 def test_trying_again_is_about_the_run_that_is_shown(panel, sign_in, sandbox, tmp_path):
