@@ -81,10 +81,10 @@ class DirectoryApi:
     def own_permissions(self) -> frozenset[str]:
         """Return what the token's owner may do, such as `oauth:token:delete`; `*` stands for all of a kind.
 
-        Wire: `GET /api/v2/authorization/subjects/me`; no permission. It answers for users and for client-credentials
+        Wire: `GET /api/v2/authorization/subjects/me?includeFullRoles=true`; no permission. It answers for users and for client-credentials
         clients alike (Python SDK, AuthzSubject). Conditions and divisions are left out of account.
         """
-        response = self._session.call("GET", "/api/v2/authorization/subjects/me")
+        response = self._session.call("GET", "/api/v2/authorization/subjects/me?includeFullRoles=true")
         try:
             subject = from_raw(_Subject, _json(response))
         except msgspec.ValidationError as error:

@@ -22,6 +22,7 @@ from gctokens_nb.sandbox.wire import (
 )
 from gctokens_nb.sandbox.world import (
     CLIENT_CREDENTIALS,
+    QUEUES,
     USER_STATES,
     Organization,
     SandboxClient,
@@ -166,9 +167,9 @@ class PlatformApi:
         return Response(204)
 
     def delete_tokens_me(self, call: AuthorizedRequest) -> Response:
-        """Revoke the token itself."""
+        """Revoke the token itself: 200 without a body, where ``tokens/{userId}`` answers 204."""
         self._world.revoke_token(call.access_token)
-        return Response(204)
+        return Response(200)
 
     def delete_token(self, call: AuthorizedRequest) -> Response:
         """Revoke all tokens of a user."""
@@ -423,17 +424,28 @@ class PlatformApi:
         return stable_id(f"{self._world.organization.name}/role/{name}")
 
     def get_subjects_me(self, call: AuthorizedRequest) -> Response:
-        """The roles granted to whom the token acts for."""
+        """The roles granted to whom the token acts for; with their policies if ``includeFullRoles=true``."""
         grant = call.token.grant
+        full = _flag(call.request.query, "includeFullRoles")
         subject_id = grant.user.id if grant.user else grant.client.client_id
-        division = {**self._world.division._asdict(), "selfUri": _division_uri(self._world.division)}
+        division = {
+            **self._world.division._asdict(),
+            "description": "",  # required by the definition of AuthzDivision
+            "homeDivision": True,
+            "selfUri": _division_uri(self._world.division),
+        }
         grants = [
             {
                 "subjectId": subject_id,
                 "division": division,
-                "role": {"id": self._role_id(name), "name": name, "policies": policies, "default": False},
+                "role": {
+                    "id": self._role_id(name),
+                    "name": name,
+                    "default": False,
+                    "selfUri": f"/api/v2/authorization/roles/{self._role_id(name)}",
+                    **({"policies": policies} if full else {}),
+                },
                 "grantMadeAt": _SEEDED_AT,
-                "selfUri": f"/api/v2/authorization/subjects/{subject_id}",
             }
             for name, policies in permission_policies(call.token.permissions).items()
         ]
@@ -447,6 +459,55 @@ class PlatformApi:
                 "selfUri": f"/api/v2/authorization/subjects/{subject_id}",
             },
         )
+
+    # Routing
+
+    def get_queues(self, call: AuthorizedRequest) -> Response:
+        """The queues by name, a page at a time; the filters are ``name`` and ``id``."""
+        query = call.request.query
+        order = _single(query, "sortOrder", "asc")
+        if order not in {"asc", "desc"}:
+            raise invalid_field("sortOrder", "The sort order must be asc or desc.")
+        pattern = _single(query, "name", "*").lower()
+        # A leading and a trailing asterisk stand for any text; others, and ? and [, for themselves.
+        text = re.escape(pattern.removeprefix("*").removesuffix("*"))
+        wanted = re.compile(
+            f"{'.*' * pattern.startswith('*')}{text}{'.*' * pattern.endswith('*')}", re.DOTALL
+        )
+        ids = {value.lower() for value in query.get("id", ())}
+        if not all(_UUID.fullmatch(value) for value in ids):
+            raise Refusal(
+                400,
+                "invalid.id",
+                "A non-UUID value was specified for an ID field.",
+                details=[{"errorCode": "invalid.id", "fieldName": "id"}],
+            )
+        queues = [
+            queue
+            for queue in map(self._queue, sorted(QUEUES, reverse=order == "desc"))
+            if wanted.fullmatch(queue["name"].lower()) and (not ids or queue["id"] in ids)
+        ]
+        page = _page(call.request, queues, "/api/v2/routing/queues", default_size=25, largest_size=500)
+        return json_response(200, page)
+
+    def _queue(self, name: str) -> dict[str, Any]:
+        queue_id = stable_id(f"{self._world.organization.name}/queue/{name}")
+        creator = self._world.users[0].id
+        return {
+            "id": queue_id,
+            "name": name,
+            "division": {**self._world.division._asdict(), "selfUri": _division_uri(self._world.division)},
+            "dateCreated": _SEEDED_AT,
+            "dateModified": _MODIFIED_AT,
+            "modifiedBy": creator,
+            "createdBy": creator,
+            "memberCount": 0,
+            "userMemberCount": 0,
+            "joinedMemberCount": 0,
+            "skillEvaluationMethod": "ALL",
+            "autoAnswerOnly": True,
+            "selfUri": f"/api/v2/routing/queues/{queue_id}",
+        }
 
 
 _ROUTES: dict[str, dict[str, Route]] = {
@@ -467,6 +528,7 @@ _ROUTES: dict[str, dict[str, Route]] = {
     },
     "/api/v2/oauth/clients": {"GET": Route(PlatformApi.get_clients, "oauth:client:view")},
     "/api/v2/authorization/subjects/me": {"GET": Route(PlatformApi.get_subjects_me)},
+    "/api/v2/routing/queues": {"GET": Route(PlatformApi.get_queues, "routing:queue:view")},
 }
 # The paths whose next segment is an id.
 _ITEM_ROUTES: dict[str, dict[str, Route]] = {

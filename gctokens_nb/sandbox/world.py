@@ -26,7 +26,9 @@ ALL_PERMISSIONS = (
     "directory:user:view",
     "oauth:client:view",
     "oauth:token:delete",
+    "routing:queue:view",
 )
+QUEUES = ("Billing", "Claims", "Lost property", "Reservations", "Sales")
 CODE_LIFETIME_SECONDS = 60
 USER_STATES = ("active", "inactive", "deleted")
 

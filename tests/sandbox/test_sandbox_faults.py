@@ -112,7 +112,7 @@ def test_truncate_without_a_body(ask, admin, sandbox, method):
     with pytest.raises(requests.ConnectionError, match="BadStatusLine"):
         ask(method, "tokens/me", admin)
     assert sandbox.is_alive(admin) is (method == "HEAD")
-    assert [call.status for call in sandbox.calls] == [204]
+    assert [call.status for call in sandbox.calls] == [204 if method == "HEAD" else 200]
 
 
 def test_truncate_head_of_an_error(ask, sandbox):
@@ -158,7 +158,7 @@ def test_hold(ask, admin, sandbox):
         assert sandbox.is_alive(admin)
         assert not held.done()
         fault.release()
-        assert held.result(10).status_code == 204
+        assert held.result(10).status_code == 200
     assert not sandbox.is_alive(admin)
 
 
