@@ -5,7 +5,7 @@ kernel, `revoke_fleet` does several organizations at once.
 """
 
 from gctokens_nb.revocation.fleet import revoke_fleet
-from gctokens_nb.revocation.plan import Plan, plan_revocation
+from gctokens_nb.revocation.plan import Plan, Source, plan_revocation
 from gctokens_nb.revocation.run import Run, resume, revoke
 
-__all__ = ["Plan", "Run", "plan_revocation", "resume", "revoke", "revoke_fleet"]
+__all__ = ["Plan", "Run", "Source", "plan_revocation", "resume", "revoke", "revoke_fleet"]

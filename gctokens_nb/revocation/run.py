@@ -266,7 +266,8 @@ def revoke(
         "region": str(connection.region),
         "confirmed": None if confirm is None else str(expected),
     }
-    rows = plan[list(COLUMNS)].astype(object).where(plan[list(COLUMNS)].notna(), None)
+    written = list(COLUMNS[:6])
+    rows = plan[written].astype(object).where(plan[written].notna(), None)
     path = IN_MEMORY if confirm is None or journal is None else os.fspath(journal)
     opened = Journal.create(path, facts, rows.itertuples(index=False, name=None))
     if confirm is None:

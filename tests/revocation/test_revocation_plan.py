@@ -33,15 +33,15 @@ def test_each_input_gets_a_row_in_its_order(gc, sandbox):
     ]
     plan = gct.plan_revocation(gc, given)
     assert rows(plan) == [
-        (alan.email.upper(), alan.id, alan.name, "active", "revoke", None),
-        (grace.id.upper(), grace.id, grace.name, "active", "revoke", None),
-        ("nobody@example.org", None, None, None, "skip", "unknown"),
-        ("no user", None, None, None, "skip", "malformed"),
-        (alan.id, alan.id, alan.name, "active", "skip", "duplicate"),
-        ("", None, None, None, "skip", "malformed"),
-        ("", None, None, None, "skip", "malformed"),
+        (alan.email.upper(), alan.id, alan.name, "active", "revoke", None, None, None),
+        (grace.id.upper(), grace.id, grace.name, "active", "revoke", None, None, None),
+        ("nobody@example.org", None, None, None, "skip", "unknown", None, None),
+        ("no user", None, None, None, "skip", "neither e-mail nor id", None, None),
+        (alan.id, alan.id, alan.name, "active", "skip", "duplicate", None, None),
+        ("", None, None, None, "skip", "neither e-mail nor id", None, None),
+        ("", None, None, None, "skip", "neither e-mail nor id", None, None),
     ]
-    assert list(plan.columns) == ["user", "id", "name", "state", "action", "why"]
+    assert list(plan.columns) == ["user", "id", "name", "state", "action", "why", "source", "line"]
     assert plan.users_to_revoke == 2
     assert plan.organization.id == sandbox.organization.id
 
@@ -339,7 +339,7 @@ def test_a_file_without_a_header(gc, sandbox, tmp_path):
 
 
 def test_one_column_whose_first_line_is_no_user(gc, sandbox, tmp_path):
-    """It is a row, malformed, and not a header; unless it is a known name, or the one asked for."""
+    """It is a row, without a user, and not a header; unless it is a known name, or the one asked for."""
     email = sandbox.users[40].email
     path = tmp_path / "leavers.csv"
     path.write_text(f"jane.doe\n{email}\n")
