@@ -1,4 +1,4 @@
-"""One tree of errors: each says what happened, to whom, and what to do next.
+"""One tree of errors: each says what happened, to whom, and what to do first; then what went over the wire.
 
 GCTokensError
 ├── ConfigurationError            (also a ValueError) refused before anything was sent
@@ -19,33 +19,39 @@ GCTokensError
 ├── ApiError                      the platform API said no
 │   ├── BadRequestError           400, 413, 415
 │   ├── UnauthorizedError         401
+│   ├── AddressNotAllowedError    401 ip.not.authorized: the token may be good, this machine's address is not
 │   ├── PermissionDeniedError     403
 │   ├── NotFoundError             404
+│   ├── ConflictError             409
 │   ├── RateLimitedError          429
 │   └── ServerError               5xx
 ├── RevocationNotProvenError      the revocation was accepted, its proof is missing
 ├── RevocationStoppedError        a bulk revocation ended before all users were done; it can be resumed
+├── IncompleteRevocationError     a bulk revocation is over, and somebody of the list is not logged out
 └── CancelledError                a wait was cancelled
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import msgspec
+from gctokens_nb.advice import advise
+from gctokens_nb.answers import error_body, missing_permissions, readable, retry_after_seconds, scope
 
 __all__ = [
+    "AddressNotAllowedError",
     "ApiError",
     "BadRequestError",
     "CancelledError",
     "CertificateError",
     "ConfigurationError",
+    "ConflictError",
     "ConnectionDroppedError",
     "CredentialsError",
     "GCTokensError",
     "HostUnreachableError",
+    "IncompleteRevocationError",
     "InsecureUrlError",
     "InvalidAnswerError",
     "InvalidUserIdError",
@@ -64,9 +70,15 @@ __all__ = [
     "UnauthorizedError",
     "UnknownRegionError",
     "api_error",
+    "readable",
+    "retry_after_seconds",
+    "wire_facts",
 ]
 
 CORRELATION_ID_HEADER = "ININ-Correlation-Id"
+LONGEST_RETRY_AFTER_SECONDS = (
+    10 * 365 * 86400.0
+)  # what is longer is cut to this, so that it can be added and waited for
 
 
 class GCTokensError(Exception):
@@ -76,10 +88,13 @@ class GCTokensError(Exception):
         what:
             What happened, and to whom: a full sentence.
         next_step:
-            What to do next: a full sentence, or empty.
+            What to do first: a full sentence, or empty.
         facts:
-            Kept as attributes of the error.
+            Kept as attributes of the error. One of them, `wire`, ends its text: what went over the wire, and the correlation
+            id for Genesys support.
     """
+
+    wire: str = ""
 
     def __init__(self, what: str, next_step: str = "", **facts: Any) -> None:
         super().__init__(what, next_step)
@@ -88,7 +103,7 @@ class GCTokensError(Exception):
         self.__dict__.update(facts)
 
     def __str__(self) -> str:
-        return f"{self.what} {self.next_step}".rstrip()
+        return " ".join(part for part in (self.what, self.next_step, self.wire) if part)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Errors travel between processes (executors), so each must survive pickling with its facts.
@@ -202,6 +217,16 @@ class RevocationStoppedError(GCTokensError):
     left: int = 0
 
 
+class IncompleteRevocationError(GCTokensError):
+    """A bulk revocation is over, and somebody who is on the list is not logged out.
+
+    Attributes: `lines` of the list that were left out, `users` (ids) who still have their tokens or may have them.
+    """
+
+    lines: tuple[int, ...] = ()
+    users: tuple[str, ...] = ()
+
+
 class ApiError(GCTokensError):
     """The platform API answered with an error status.
 
@@ -211,13 +236,13 @@ class ApiError(GCTokensError):
         status: int
             HTTP status.
         code, message: str
-            Genesys Cloud's own, empty where the body held none.
+            Genesys Cloud's own, cut to a readable length; empty where the body held none.
         context_id, correlation_id: str
             Quote the correlation id to Genesys support.
         missing_permissions: tuple of str
             The permissions named by a 403, such as `oauth:token:delete`.
         retry_after_seconds: float or None
-            How long the server asks to wait (Retry-After, else inin-ratelimit-reset on a 429).
+            How long the server asks to wait: finite, at most ten years (see `retry_after_seconds()`).
         body: dict
             The whole decoded body; empty where it was not a JSON object.
         method, path: str
@@ -246,12 +271,20 @@ class UnauthorizedError(ApiError):
     """401: the token is expired, revoked or unknown."""
 
 
+class AddressNotAllowedError(ApiError):
+    """401 `ip.not.authorized`: the organization does not allow this machine's address; the token may be alive."""
+
+
 class PermissionDeniedError(ApiError):
     """403: `missing_permissions` names what is needed, where the server says."""
 
 
 class NotFoundError(ApiError):
     """404: no such thing in this organization."""
+
+
+class ConflictError(ApiError):
+    """409: somebody else changed the same thing at the same time."""
 
 
 class RateLimitedError(ApiError):
@@ -267,11 +300,11 @@ _BY_STATUS: dict[int, type[ApiError]] = {
     401: UnauthorizedError,
     403: PermissionDeniedError,
     404: NotFoundError,
+    409: ConflictError,
     413: BadRequestError,
     415: BadRequestError,
     429: RateLimitedError,
 }
-_PERMISSION = re.compile(r"\b[A-Za-z]\w*:(?:\w+|\*):(?:\w+|\*)")
 
 
 def api_error(
@@ -296,36 +329,40 @@ def api_error(
         hide:
             Applied to every text from the server, to mask secrets that it echoes.
     """
-    fields = _error_body(body, hide)
-    code, message = _text(fields.get("code")), _text(fields.get("message"))
-    correlation_id = hide(headers.get(CORRELATION_ID_HEADER, ""))
-    missing = _missing_permissions(fields) if status == 403 else ()
+    fields = error_body(body, hide)
+    code, message = readable(fields.get("code"), 100), readable(fields.get("message"), 500)
+    correlation_id = readable(hide(headers.get(CORRELATION_ID_HEADER, "")), 100)
+    missing = missing_permissions(fields) if status == 403 else ()
     retry_after = retry_after_seconds(headers, status)
+    foreign_body = bool(body) and not (code or message)
     kind = _BY_STATUS.get(status, ServerError if status >= 500 else ApiError)
+    if code == "ip.not.authorized":
+        kind = AddressNotAllowedError
 
-    what = f"{method} {path} was answered with {status}"
-    if code or message:
-        what += f" {code}: {message}" if code and message else f" {code or message}"
-        what = what.rstrip(".")
-    elif 300 <= status < 400:
-        what += f", a redirect to {hide(headers.get('Location', 'nowhere')).split('?')[0]}"
-    elif body:
-        kind_of_body = headers.get("Content-Type", "").split(";")[0] or "no content type"
-        what += f" and a body that is not the platform's ({kind_of_body}, {len(body)} bytes)"
-    what += "."
-    if attempts > 1:
-        what += f" It was sent {attempts} times."
-
-    step = _next_step(status, code, missing, retry_after)
-    if correlation_id:
-        step += f" Correlation id for Genesys support: {correlation_id}."
+    what, step = advise(
+        status=status,
+        code=code,
+        missing=missing,
+        scope=scope(fields),
+        retry_after=retry_after,
+        foreign_body=foreign_body,
+    )
+    said = f" {': '.join(part for part in (code, message) if part)}".rstrip()
+    if 300 <= status < 400 and not (code or message):
+        said = (
+            f", a redirect to {readable(hide(headers.get('Location', '')).split('?')[0], 200) or 'nowhere'}"
+        )
+    elif foreign_body:
+        kind_of_body = readable(headers.get("Content-Type", "").split(";")[0], 80) or "no content type"
+        said = f" and a body that is not the platform's ({kind_of_body}, {len(body)} bytes)"
     return kind(
         what,
         step,
+        wire=wire_facts(method, path, status, said=said, attempts=attempts, correlation_id=correlation_id),
         status=status,
         code=code,
         message=message,
-        context_id=_text(fields.get("contextId")),
+        context_id=readable(fields.get("contextId"), 100),
         correlation_id=correlation_id,
         missing_permissions=missing,
         retry_after_seconds=retry_after,
@@ -336,66 +373,16 @@ def api_error(
     )
 
 
-def retry_after_seconds(headers: Mapping[str, str], status: int) -> float | None:
-    """Return the seconds to wait that an answer's headers ask for, or None.
+def wire_facts(
+    method: str, path: str, status: int, *, said: str = "", attempts: int = 1, correlation_id: str = ""
+) -> str:
+    """Return the last part of an error's text: the request, what it was answered with, and the correlation id.
 
-    `Retry-After` in seconds; on a 429 without it, `inin-ratelimit-reset` (seconds until the window resets).
+    `said` follows the status: what the server said, in words that are `readable`, with a space before it.
     """
-    names = ("Retry-After", "inin-ratelimit-reset") if status == 429 else ("Retry-After",)
-    for name in names:
-        try:
-            seconds = float(headers.get(name, ""))
-        except ValueError:
-            continue
-        if 0 <= seconds < float("inf"):
-            return seconds
-    return None
-
-
-def _error_body(body: bytes, hide: Callable[[str], str]) -> dict[str, Any]:
-    try:
-        fields = msgspec.json.decode(hide(body.decode("utf-8", "replace")))
-    except (msgspec.DecodeError, RecursionError):
-        return {}
-    return fields if isinstance(fields, dict) else {}
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _missing_permissions(fields: Mapping[str, Any]) -> tuple[str, ...]:
-    params = fields.get("messageParams")
-    texts = [_text(fields.get("message"))]
-    if isinstance(params, dict):
-        texts += [str(value) for value in params.values()]
-    return tuple(dict.fromkeys(name for text in texts for name in _PERMISSION.findall(text)))
-
-
-def _next_step(status: int, code: str, missing: tuple[str, ...], retry_after: float | None) -> str:
-    if status == 401:
-        reason = {
-            "credentials.expired": "The token has expired",
-            "authentication.required": "No token reached the server",
-        }.get(code, "The token is revoked, expired, or of another region")
-        return f"{reason}: sign in again."
-    if status == 403:
-        if missing:
-            names = " or ".join(missing)
-            return (
-                f"Ask an administrator to give a role with {names} to the OAuth client "
-                f"(client credentials) or to the signed-in user, then sign in again."
-            )
-        return "The signed-in account may not do this: ask an administrator for the permission."
-    if status == 404:
-        return "Check the id, and that it belongs to the organization you are signed in to."
-    if status == 429:
-        wait = "a minute" if retry_after is None else f"{retry_after:g} s"
-        return f"Wait {wait}, then try again; the limit counts all requests of this token."
-    if status >= 500:
-        return "Genesys Cloud or something in front of it has trouble: try again in a few minutes."
-    if 300 <= status < 400:
-        return (
-            "The platform API does not redirect: check the region, the proxy and the network's log-in page."
-        )
-    return "Check what was sent against the message."
+    wire = f"{method} {path} was answered with {status}{said.rstrip('.')}."
+    if attempts > 1:
+        wire += f" It was sent {attempts} times."
+    if correlation_id:
+        wire += f" Correlation id for Genesys support: {correlation_id}."
+    return wire

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gctokens_nb.errors import BadRequestError, InvalidAnswerError, PermissionDeniedError
+from gctokens_nb import directory
+from gctokens_nb.errors import BadRequestError, ConfigurationError, InvalidAnswerError, PermissionDeniedError
 from gctokens_nb.sandbox import Fault, Sandbox
 
 
@@ -144,8 +145,9 @@ def test_own_permissions(gc, sandbox: Sandbox, sign_in):
     mine = sign_in(access_token=sandbox.issue_token(person)).directory
     assert mine.own_permissions() == set(person.permissions)
     assert mine.has_permission("oauth:token:delete")
-    assert not mine.has_permission("directory:organization:admin")
-    assert not sign_in("no permissions").directory.has_permission("oauth:token:delete")
+    assert mine.has_permission("directory:organization:admin") is False
+    assert sign_in("no permissions").directory.has_permission("oauth:token:delete") is False
+    assert sandbox.calls[-1].query == "includeFullRoles=true"
 
 
 def test_a_star_stands_for_all_of_a_kind(gc, sandbox: Sandbox):
@@ -155,6 +157,72 @@ def test_a_star_stands_for_all_of_a_kind(gc, sandbox: Sandbox):
     sandbox.add_fault(Fault("status", path="/subjects/me", status=200, body=body))
     assert gc.directory.has_permission("oauth:token:delete")
     assert not gc.directory.has_permission("audits:audit:view")
+
+
+@pytest.mark.parametrize(
+    ("roles", "known"),
+    [
+        ('{"role": {"name": "Master Admin"}}', None),
+        ('{"role": {"name": "Master Admin", "policies": []}}', None),
+        ('{"role": {"policies": null}}, {"role": {"policies": [OTHER]}}', None),
+        ('{"role": {"name": "Master Admin"}}, {"role": {"policies": [DELETE]}}', True),
+        ('{"role": {"policies": [OTHER]}}', False),
+        (
+            '{"role": {"policies": [OTHER]}}, {"role": {"policies": [DELETE]}, "division": {"id": "other"}}',
+            True,
+        ),
+        ("", False),
+    ],
+)
+def test_a_role_without_policies_is_not_known(gc, sandbox: Sandbox, roles: str, known: bool | None):
+    """A lack is told only where every role came with its policies; one role that grants is enough."""
+    for name, policy in {
+        "OTHER": '{"domain": "oauth", "entityName": "client", "actions": ["view"]}',
+        "DELETE": '{"domain": "oauth", "entityName": "token", "actions": ["delete"]}',
+    }.items():
+        roles = roles.replace(name, policy)
+    sandbox.add_fault(Fault("status", path="/subjects/me", status=200, body=f'{{"grants": [{roles}]}}'))
+    assert gc.directory.has_permission("oauth:token:delete") is known
+
+
+@pytest.mark.parametrize("permission", ["", "oauth", "oauth:token", "a:b:c:d", "::", None])
+def test_what_is_no_permission_is_refused(gc, sandbox: Sandbox, permission):
+    """A permission has three parts: half of one must not be granted by any role that shares it."""
+    before = len(sandbox.calls)
+    with pytest.raises(ConfigurationError, match="domain:entity:action"):
+        gc.directory.has_permission(permission)
+    assert len(sandbox.calls) == before
+
+
+def page(*ids: str, count: str = "1e9", name: str = "entities") -> str:
+    """A page of users that promises a thousand million more."""
+    users = ", ".join(f'{{"id": "{user_id}"}}' for user_id in ids)
+    return f'{{"{name}": [{users}], "pageCount": {count}}}'
+
+
+@pytest.mark.parametrize("count", ["1e9", "1000000000"])
+@pytest.mark.parametrize(("ids", "asked"), [([], 1), (["a", "b"], 2)])
+def test_pages_without_end_are_not_asked_for(gc, sandbox: Sandbox, count: str, ids: list[str], asked: int):
+    """An empty page and a page that came before are the last, whatever number of pages is promised."""
+    sandbox.add_fault(Fault("status", path="/users", status=200, body=page(*ids, count=count)))
+    before = len(sandbox.calls)
+    assert [user.id for user in gc.directory.list_users()] == ids
+    assert len(sandbox.calls) - before == asked
+
+
+def test_a_search_without_end_stops_too(gc, sandbox: Sandbox):
+    """The same for a search."""
+    sandbox.add_fault(Fault("status", path="/search", status=200, body=page("a", name="results")))
+    assert [user.id for user in gc.directory.find_by_email(["a@example.com"])] == ["a"]
+
+
+def test_a_list_without_end_is_an_error(gc, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch):
+    """A server that goes on delivering is stopped by an error: a list cut short in silence would leave people out."""
+    monkeypatch.setattr(directory, "MOST_PAGES", 3)
+    for number in range(4):
+        sandbox.add_fault(Fault("status", path="/users", status=200, body=page(str(number)), times=1))
+    with pytest.raises(InvalidAnswerError, match="a list that has no end"):
+        list(gc.directory.list_users())
 
 
 def test_permissions_that_cannot_be_read_are_an_error(gc, sandbox: Sandbox):

@@ -40,6 +40,7 @@ from gctokens_nb.regions import gateway
 from gctokens_nb.sandbox import Fault, Sandbox
 
 ME = "/api/v2/tokens/me"
+TEN_YEARS = 10 * 365 * 86400
 KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, GCTokensError)]
 ONCE = gct.RetryPolicy(attempts=1)
 
@@ -99,17 +100,19 @@ def test_refusals_are_value_errors():
 @pytest.mark.parametrize(
     ("status", "kind", "advice"),
     [
-        (400, BadRequestError, "Check what was sent against the message."),
-        (401, UnauthorizedError, "sign in again."),
-        (403, PermissionDeniedError, "ask an administrator for the permission."),
+        (400, BadRequestError, "Check what was sent against the server's message."),
+        (401, UnauthorizedError, "Sign in again."),
+        (403, PermissionDeniedError, "Ask an administrator for the permission"),
         (404, NotFoundError, "Check the id, and that it belongs to the organization you are signed in to."),
-        (413, BadRequestError, "Check what was sent"),
+        (408, ApiError, "look whether it took effect before you repeat it"),
+        (409, errors.ConflictError, "Read it again, then repeat the change"),
+        (413, BadRequestError, "Send less at once."),
         (415, BadRequestError, "Check what was sent"),
         (418, ApiError, "Check what was sent"),
         (429, RateLimitedError, "Wait a minute, then try again"),
-        (500, ServerError, "try again in a few minutes."),
-        (503, ServerError, "try again in a few minutes."),
-        (599, ServerError, "try again in a few minutes."),
+        (500, ServerError, "Try again in a few minutes."),
+        (503, ServerError, "Try again in a few minutes."),
+        (599, ServerError, "Try again in a few minutes."),
     ],
 )
 def test_each_status_has_its_error(status: int, kind: type[ApiError], advice: str):
@@ -135,7 +138,8 @@ def test_all_fields_of_the_error_body_are_kept():
     assert (error.correlation_id, error.method, error.path) == ("correlation-1", "GET", ME)
     assert error.body == body
     assert str(error) == (
-        f"GET {ME} was answered with 400 invalid.id: Invalid id. Check what was sent against the message. "
+        "Genesys Cloud could not use what was sent. Check what was sent against the server's message. "
+        f"GET {ME} was answered with 400 invalid.id: Invalid id. "
         "Correlation id for Genesys support: correlation-1."
     )
 
@@ -164,12 +168,64 @@ def test_any_body_still_gives_the_status(body: bytes, said: str):
     assert said in str(error)
 
 
-@given(status=st.integers(300, 599), body=st.binary(max_size=200), content=st.text(max_size=20))
-def test_making_an_error_never_fails(status: int, body: bytes, content: str):
-    """Whatever a proxy answers, it becomes an ApiError of that status."""
-    error = error_of(status, body, content_type=content)
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+FIELDS = st.sampled_from(["message", "code", "contextId", "messageParams", "status"])
+
+
+@given(
+    status=st.integers(300, 599),
+    body=st.binary(max_size=200)
+    | st.dictionaries(FIELDS, ANYTHING).map(lambda fields: json.dumps(fields).encode()),
+    content=st.text(max_size=20),
+    wait=st.text() | st.floats().map(str) | st.integers().map(str) | st.datetimes().map(str),
+)
+def test_making_an_error_never_fails(status: int, body: bytes, content: str, wait: str):
+    """Whatever a proxy answers, it becomes an ApiError of that status, with a wait that is a finite number or None."""
+    error = error_of(status, body, content_type=content, location=content, retry_after=wait, date=wait)
     assert error.status == status
     assert str(status) in str(error)
+    seconds = error.retry_after_seconds
+    assert seconds is None or 0 <= seconds <= TEN_YEARS
+
+
+@pytest.mark.parametrize("field", ["message", "code", "contextId", "messageParams"])
+def test_what_a_server_may_put_into_an_error_is_bounded(field: str):
+    """A text of megabytes, or with control characters in it, leaves a short error on one line."""
+    flood = "oauth:token:delete \x1b[2J\n " * 100_000
+    fields = {
+        "message": "m",
+        field: {f"p{n}": f"a:b:c{n} {flood}" for n in range(99)} if field == "messageParams" else flood,
+    }
+    error = error_of(403, json.dumps(fields).encode())
+    assert len(str(error)) < 2500
+    assert str(error).isprintable()
+    assert len(error.message) <= 500 >= len(error.code) * 5
+    assert len(error.missing_permissions) <= 20
+
+
+def test_headers_in_an_error_are_bounded():
+    """A correlation id, a Location and a Content-Type without end are cut as well."""
+    flood = "x" * 100_000
+    error = error_of(302, b"<p>", inin_correlation_id=flood, location=flood, content_type=flood)
+    assert len(str(error)) < 1000
+
+
+def test_a_secret_in_other_letters_is_masked():
+    """JSON can write a letter in more than one way: a secret is found in all of them, in texts and in names."""
+    body = b'{"message": "bad s\\u0065cret", "details": [{"s\\u0065cret": "s\\u0065cret"}]}'
+    error = api_error(
+        status=400,
+        headers={},
+        body=body,
+        method="GET",
+        path=ME,
+        hide=lambda text: text.replace("secret", "…"),
+    )
+    assert "secret" not in repr(vars(error))
 
 
 @pytest.mark.parametrize("body", ["<html>Bad gateway</html>", "", '{"message": "The serv'])
@@ -205,16 +261,76 @@ def test_missing_permissions_are_named(message: str, params: dict[str, str], mis
 
 
 @pytest.mark.parametrize(
-    ("code", "advice"),
+    ("status", "code", "message", "what", "step"),
     [
-        ("credentials.expired", "The token has expired: sign in again."),
-        ("authentication.required", "No token reached the server: sign in again."),
-        ("bad.credentials", "The token is revoked, expired, or of another region: sign in again."),
+        (401, "credentials.expired", "", "has expired", "Sign in again."),
+        (401, "authentication.required", "", "No access token reached", "Sign in again."),
+        (401, "bad.credentials", "", "revoked, expired, or of another region", "Sign in again."),
+        (401, "ip.not.authorized", "Not authorized: [10.1.2.3]", "network address", "Allowed IP Addresses"),
+        (
+            403,
+            "app.not.authorized.for.scope",
+            "App not authorized to use scope oauth:readonly",
+            "scope oauth:readonly",
+            "OAuth",
+        ),
+        (403, "app.not.authorized.for.scope", "", "lacks a scope", "add the scope"),
+        (403, "authz.policy.denied", "", "access policy of the organization", "which policy"),
+        (
+            403,
+            "missing.permissions",
+            "[a:b:view, a:b:edit]",
+            "a:b:view and a:b:edit",
+            "a:b:view and a:b:edit",
+        ),
+        (
+            403,
+            "missing.any.permissions",
+            "[a:b:view, a:b:edit]",
+            "a:b:view or a:b:edit",
+            "a:b:view or a:b:edit",
+        ),
+        (
+            403,
+            "missing.division.permission",
+            "needs a:b:view",
+            "a:b:view in the division",
+            "role with a:b:view",
+        ),
+        (403, "missing.any.division.permissions", "", "the permission in the division", "a role with it"),
+        (400, "not.a.user", "", "needs a person", "sign_in_with_browser"),
+        (400, "token.timeout.exceeded", "", "limits of this organization", "300 to 28800 seconds"),
+        (400, "max.idle.token.timeout.exceeded", "", "limits of this organization", "300 to 28800 seconds"),
+        (400, "token.timeout.exceeded.hipaa", "", "HIPAA", "300 to 900 seconds"),
+        (400, "max.idle.hipaa.token.timeout.exceeded", "", "HIPAA", "300 to 900 seconds"),
+        (400, "response.entity.too.large", "", "larger than", "a smaller page"),
+        (408, "client.timeout", "", "took too long", "Check the network"),
+        (409, "general.conflict", "", "Somebody else changed", "Read it again"),
+        (409, "request.conflict", "", "Somebody else changed", "Read it again"),
     ],
 )
-def test_a_401_tells_why(code: str, advice: str):
-    """A 401 says in words what its code means."""
-    assert error_of(401, json.dumps({"code": code}).encode()).next_step == advice
+def test_advice_by_code(status: int, code: str, message: str, what: str, step: str):
+    """Each code says in words what happened and what to do first; the wire comes after both."""
+    error = error_of(
+        status, json.dumps({"code": code, "message": message}).encode(), inin_correlation_id="c-1"
+    )
+    assert what in error.what
+    assert step in error.next_step
+    assert str(error) == f"{error.what} {error.next_step} {error.wire}"
+    assert error.wire.startswith(f"GET {ME} was answered with {status} {code}")
+    assert error.wire.endswith("Correlation id for Genesys support: c-1.")
+
+
+def test_an_address_that_is_not_allowed_is_no_dead_token():
+    """A 401 about the network address must not be taken for the proof that a token is revoked."""
+    error = error_of(401, b'{"code": "ip.not.authorized"}')
+    assert type(error) is errors.AddressNotAllowedError
+    assert not isinstance(error, UnauthorizedError)
+
+
+def test_a_proxy_that_refuses_is_told_from_a_missing_permission():
+    """A 403 whose body is not the platform's asks for no permission."""
+    assert "proxy" in error_of(403, b"<html>Blocked</html>", content_type="text/html").next_step
 
 
 @pytest.mark.parametrize(
@@ -225,12 +341,24 @@ def test_a_401_tells_why(code: str, advice: str):
         ({"inin_ratelimit_reset": "61"}, 61),
         ({"retry_after": "soon", "inin_ratelimit_reset": "61"}, 61),
         ({"retry_after": "nan"}, None),
+        ({"retry_after": "inf"}, None),
         ({"retry_after": "-1"}, None),
+        ({"retry_after": "Tue, 24 Nov 2026 10:00:07 GMT", "date": "Tue, 24 Nov 2026 10:00:00 GMT"}, 7),
+        ({"retry_after": "Tue, 24 Nov 2026 10:00:00 GMT", "date": "Tue, 24 Nov 2026 10:00:07 GMT"}, 0),
+        ({"retry_after": "Tue, 24 Nov 2026 99:00:00 GMT"}, None),
+        ({"retry_after": "1e20"}, TEN_YEARS),
+        ({"retry_after": "9" * 400}, TEN_YEARS),
+        ({"retry_after": "Fri, 31 Dec 9999 23:59:59 -1200", "date": "Tue, 24 Nov 2026 10:00:00 GMT"}, None),
         ({}, None),
     ],
 )
 def test_retry_after(headers: dict[str, str], seconds: float | None):
     """A 429 tells how long to wait: Retry-After, else the reset of the rate-limit window, in any letter case."""
+    assert error_of(503, **{**headers, "inin_ratelimit_reset": ""}).retry_after_seconds == (
+        seconds
+        if "retry_after" in {name.lower() for name in headers} and headers.get("retry_after") != "soon"
+        else None
+    )
     error = error_of(429, **headers)
     assert error.retry_after_seconds == seconds
     assert f"Wait {'a minute' if seconds is None else f'{seconds:g} s'}" in error.next_step

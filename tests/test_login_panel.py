@@ -118,7 +118,7 @@ def test_pasted_token_is_tried_at_once(panel: LoginPanel, sandbox: Sandbox) -> N
     user = sandbox.user("alan.turing@cumulus-airlines.example")
     sign_in(panel, way="access_token", access_token="Bearer no-such-token")
     assert "401" in panel.status.text
-    assert "sign in again" in panel.status.text
+    assert "Sign in again" in panel.status.text
     with pytest.raises(SignedOutError, match="Nobody is signed in in this panel"):
         _ = panel.connection
     sign_in(panel, way="access_token", access_token=sandbox.issue_token(user))

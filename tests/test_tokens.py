@@ -85,7 +85,7 @@ def test_a_revoked_token_is_told(gc, sandbox: Sandbox, sign_in):
     theirs = sign_in(access_token=sandbox.issue_token(user))
     gc.tokens.delete_token(user.id)
     with pytest.raises(
-        UnauthorizedError, match=r"401 bad\.credentials: Invalid login credentials\. .*sign in again"
+        UnauthorizedError, match=r"Sign in again\. .*401 bad\.credentials: Invalid login credentials\."
     ) as caught:
         theirs.tokens.get_tokens_me()
     assert caught.value.correlation_id in str(caught.value)
@@ -198,7 +198,7 @@ def test_a_proof_that_fails_is_no_proof(gc, sandbox: Sandbox):
     """Where HEAD cannot be asked, `verify=True` says that the revocation was accepted and the proof is missing."""
     sandbox.add_fault(Fault("status", method="HEAD", status=500))
     with pytest.raises(
-        RevocationNotProvenError, match=r"The revocation was accepted, but asking .* failed: HEAD .* 500"
+        RevocationNotProvenError, match=r"The revocation was accepted, but asking .* failed: .*HEAD .* 500"
     ) as caught:
         gc.tokens.delete_tokens_me(verify=True)
     assert isinstance(caught.value.__cause__, ServerError)
@@ -405,7 +405,7 @@ def test_a_missing_permission_is_named(sandbox: Sandbox, sign_in):
 def test_an_unknown_user_is_told(gc):
     """A user that does not exist here is a NotFoundError that says what to check."""
     with pytest.raises(
-        NotFoundError, match=r"404 not\.found.*belongs to the organization you are signed in to"
+        NotFoundError, match=r"belongs to the organization you are signed in to.*404 not\.found"
     ):
         gc.tokens.delete_token(uuid.uuid4())
 

@@ -312,7 +312,7 @@ class Panel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     def show_error(self, error: GCTokensError) -> None:
         """Say in the status line what happened and what to do next; an API error names its correlation id."""
-        self.say(f"{error.what}\n{error.next_step}".rstrip(), "error")
+        self.say("\n".join(filter(None, (error.what, error.next_step, error.wire))), "error")
 
     def _free(self, job: _Job) -> bool:
         """Give the panel back after `job`; tell whether it was still the one under way."""

@@ -108,7 +108,7 @@ class ConnectionsPanel(Panel):
         self._table.value = _side_by_side(self.frame, self.errors)
         if self.errors:
             self.say(
-                "\n".join(f"{label}: {error.what} {error.next_step}" for label, error in self.errors.items()),
+                "\n".join(f"{label}: {error}" for label, error in self.errors.items()),
                 "error",
             )
         else:

@@ -280,7 +280,7 @@ def test_a_dashboard_from_sign_in_to_a_dead_token_and_back(voila: Callable[..., 
     expect(status(revoke)).to_contain_text("HEAD was answered with 401")
     token = panel(page, "Token")
     button(token, "Refresh").click()
-    expect(status(token)).to_contain_text("sign in again")
+    expect(status(token)).to_contain_text("Sign in again")
     button(token, "Sign in again…").click()
     expect(status(token)).to_contain_text("Read at")
     revoke.get_by_label("a user's tokens").check()
