@@ -272,7 +272,7 @@ def test_missing_permissions_are_named(message: str, params: dict[str, str], mis
             "app.not.authorized.for.scope",
             "App not authorized to use scope oauth:readonly",
             "scope oauth:readonly",
-            "OAuth",
+            "add oauth:readonly to that client",
         ),
         (403, "app.not.authorized.for.scope", "", "lacks a scope", "add the scope"),
         (403, "authz.policy.denied", "", "access policy of the organization", "which policy"),
