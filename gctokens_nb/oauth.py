@@ -7,6 +7,7 @@ bearer) and, where Genesys Cloud differs, its Python SDK (PureCloudPlatformClien
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import hmac
 import logging
@@ -30,14 +31,10 @@ from gctokens_nb.errors import (
     LoginError,
     SignedOutError,
 )
-from gctokens_nb.redaction import MaskedDict, Secret, redact
+from gctokens_nb.failures import REPEAT
+from gctokens_nb.redaction import MaskedDict, Secret, redact, sealed
 from gctokens_nb.regions import Region
-from gctokens_nb.transport import (
-    TIMEOUTS,
-    configure,
-    transport_error,
-)
-from gctokens_nb.waits import under_way
+from gctokens_nb.transport import TIMEOUTS, Seconds, Timeouts, configure, exchange
 
 __all__ = [
     "AccessToken",
@@ -114,7 +111,7 @@ def client_credentials(
     client_id: str,
     client_secret: Secret,
     *,
-    timeout_seconds: tuple[float, float] = TIMEOUTS,
+    timeout_seconds: Seconds = TIMEOUTS,
 ) -> AccessToken:
     """Sign in as a machine (RFC 6749 section 4.4): `POST <login>/oauth/token`, id and secret as Basic.
 
@@ -410,18 +407,31 @@ def _request_token(
     form: _Form,
     client_id: str,
     client_secret: Secret | None,
-    timeout_seconds: tuple[float, float] = TIMEOUTS,
+    timeout_seconds: Seconds = TIMEOUTS,
+) -> AccessToken:
+    work = functools.partial(_ask_for_token, region, form, client_id, client_secret, timeout_seconds)
+    return sealed(work)  # an interrupt must not show the answer either
+
+
+def _ask_for_token(
+    region: Region,
+    form: _Form,
+    client_id: str,
+    client_secret: Secret | None,
+    timeout_seconds: Seconds,
 ) -> AccessToken:
     url = f"{region.login_url}/oauth/token"
     basic = None if client_secret is None else _basic(client_id, client_secret)
+    once = form["grant_type"] != "client_credentials"
     with requests.Session() as http:
         configure(http, url)
-        request = http.prepare_request(_token_request(url, form, client_id, basic))
-        try:
-            with under_way():  # no redirects: a 307 would carry the secrets to another host
-                answer = http.send(request, timeout=timeout_seconds, allow_redirects=False)
-        except requests.RequestException as error:
-            raise transport_error(error, method="POST", url=url) from None
+        answer = exchange(
+            http,
+            http.prepare_request(requests.Request("POST", url, headers={"Accept": "application/json"})),
+            Timeouts.of(timeout_seconds),
+            sign=functools.partial(_fill_in, form, client_id, basic),
+            advice="Start a new sign-in: what it was made with may be used up." if once else REPEAT,
+        )  # it follows no redirect: a 307 would carry the secrets to another host
     hide = client_secret, basic, *(value for value in form.values() if isinstance(value, Secret))
     return _read_token(answer, str(form["grant_type"]), region, client_id, hide)
 
@@ -431,14 +441,13 @@ def _basic(client_id: str, client_secret: Secret) -> Secret:
     return Secret(base64.b64encode(f"{client_id}:{client_secret.reveal()}".encode()).decode())
 
 
-def _token_request(url: str, form: _Form, client_id: str, basic: Secret | None) -> requests.Request:
+def _fill_in(form: _Form, client_id: str, basic: Secret | None, request: requests.PreparedRequest) -> None:
     data = {name: value.reveal() if isinstance(value, Secret) else value for name, value in form.items()}
-    headers = {"Accept": "application/json"}
     if basic is None:
         data["client_id"] = client_id
     else:
-        headers["Authorization"] = f"Basic {basic.reveal()}"
-    return requests.Request("POST", url, data=data, headers=headers)
+        request.headers["Authorization"] = f"Basic {basic.reveal()}"
+    request.prepare_body(data, None)
 
 
 def _query(address: Secret) -> MaskedDict:
