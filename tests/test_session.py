@@ -325,7 +325,7 @@ def test_the_rate_limit_of_the_server_is_told_in_full(sign_in):
         gc.tokens.get_tokens_me()
         gc.tokens.get_tokens_me()
         with pytest.raises(
-            RateLimitedError, match=r"Rate limit exceeded the maximum \[2\] requests within \[60\] seconds"
+            RateLimitedError, match=r"Rate limit exceeded the maximum\. Retry the request in \[\d+\] seconds"
         ) as caught:
             gc.tokens.get_tokens_me()
     assert caught.value.code == "too.many.requests.retry.after"
