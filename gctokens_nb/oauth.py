@@ -53,6 +53,11 @@ __all__ = [
 logger = logging.getLogger("gctokens_nb")
 SAML2_BEARER = "urn:ietf:params:oauth:grant-type:saml2-bearer"
 LONGEST_LIFETIME_SECONDS = 10.0 * 365 * 86400  # anything beyond is no lifetime
+_GOOD_ONCE = {  # what must not be sent again where no answer came
+    "authorization_code": "the one-time code",
+    "refresh_token": "the refresh token",
+    SAML2_BEARER: "the assertion",
+}
 RENEW_BEFORE_SECONDS = 10.0  # a token this close to its end may die on the way
 
 
@@ -435,7 +440,8 @@ def _ask_for_token(
 ) -> AccessToken:
     url = f"{region.login_url}/oauth/token"
     basic = None if client_secret is None else _basic(client_id, client_secret)
-    once = form["grant_type"] != "client_credentials"
+    used_up = _GOOD_ONCE.get(str(form["grant_type"]))
+    advice = f"Start a new sign-in: {used_up} may be used up." if used_up else REPEAT
     with requests.Session() as http:
         configure(http, url)
         answer = exchange(
@@ -443,7 +449,7 @@ def _ask_for_token(
             http.prepare_request(requests.Request("POST", url, headers={"Accept": "application/json"})),
             Timeouts.of(timeout_seconds),
             sign=functools.partial(_fill_in, form, client_id, basic),
-            advice="Start a new sign-in: what it was made with may be used up." if once else REPEAT,
+            advice=advice,
         )  # it follows no redirect: a 307 would carry the secrets to another host
     hide = client_secret, basic, *(value for value in form.values() if isinstance(value, Secret))
     return _read_token(answer, str(form["grant_type"]), region, client_id, hide)

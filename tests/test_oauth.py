@@ -14,6 +14,7 @@ import gctokens_nb as gct
 from gctokens_nb import oauth
 from gctokens_nb.errors import (
     CancelledError,
+    ConnectionDroppedError,
     CredentialsError,
     InvalidAnswerError,
     LoginError,
@@ -36,6 +37,33 @@ def sign_ins(sandbox: Sandbox) -> int:
 def answering(sandbox: Sandbox, body: str, status: int = 200, **headers: str) -> None:
     """Let the login host answer that."""
     sandbox.add_fault(Fault("status", path=TOKEN_PATH, status=status, body=body, headers=headers))
+
+
+@pytest.mark.parametrize(
+    ("ask", "advice"),
+    [
+        (lambda region: oauth.client_credentials(region, "id", Secret("s")), "Repeat it"),
+        (
+            lambda region: oauth.authorization_code(region, "id", Secret("c"), "http://127.0.0.1/"),
+            "Start a new sign-in: the one-time code may be used up",
+        ),
+        (
+            lambda region: oauth.refresh(region, "id", Secret("r")),
+            "Start a new sign-in: the refresh token may be used up",
+        ),
+        (
+            lambda region: oauth.saml2_bearer(region, "id", Secret("s"), org_name="o", assertion=Secret("a")),
+            "Start a new sign-in: the assertion may be used up",
+        ),
+    ],
+)
+def test_what_to_do_after_a_sign_in_that_was_dropped(sandbox: Sandbox, ask, advice: str):
+    """Client credentials may be sent again; what is good once may be gone, and is not advised to be repeated."""
+    sandbox.add_fault(Fault("drop-after", path=TOKEN_PATH))
+    with pytest.raises(ConnectionDroppedError, match="Whether it took effect is unknown") as caught:
+        ask(resolve(sandbox.environment))
+    assert advice in caught.value.next_step
+    assert sign_ins(sandbox) == 1
 
 
 # Client credentials
