@@ -15,7 +15,7 @@ from gctokens_nb.redaction import Secret
 from gctokens_nb.regions import Region
 from gctokens_nb.session import DEFAULT_RETRY, RetryPolicy, Session
 from gctokens_nb.tokens import TokensApi
-from gctokens_nb.transport import TIMEOUTS
+from gctokens_nb.transport import TIMEOUTS, Seconds
 from gctokens_nb.waits import OnWait
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Connection:
         client_id: str | None = None,
         origins: Mapping[str, str] | None = None,
         notes: tuple[str, ...] = (),
-        timeout_seconds: tuple[float, float] = TIMEOUTS,
+        timeout_seconds: Seconds = TIMEOUTS,
         retry: RetryPolicy = DEFAULT_RETRY,
         on_wait: OnWait | None = None,
     ) -> None:
@@ -150,7 +150,7 @@ def connect(
     profile: str | None = None,
     keyring: bool = False,
     prompt: bool = False,
-    timeout_seconds: tuple[float, float] = TIMEOUTS,
+    timeout_seconds: Seconds = TIMEOUTS,
     retry: RetryPolicy = DEFAULT_RETRY,
     on_wait: OnWait | None = None,
 ) -> Connection:

@@ -7,14 +7,14 @@ bearer) and, where Genesys Cloud differs, its Python SDK (PureCloudPlatformClien
 from __future__ import annotations
 
 import base64
+import copy
+import functools
 import hashlib
-import hmac
 import logging
 import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -26,18 +26,18 @@ from gctokens_nb.errors import (
     CORRELATION_ID_HEADER,
     CancelledError,
     CredentialsError,
+    GCTokensError,
     InvalidAnswerError,
     LoginError,
     SignedOutError,
+    readable,
+    wire_facts,
 )
-from gctokens_nb.redaction import MaskedDict, Secret, redact
+from gctokens_nb.failures import REPEAT
+from gctokens_nb.redaction import MaskedDict, Secret, redact, sealed
 from gctokens_nb.regions import Region
-from gctokens_nb.transport import (
-    TIMEOUTS,
-    configure,
-    transport_error,
-)
-from gctokens_nb.waits import under_way
+from gctokens_nb.transport import TIMEOUTS, Seconds, Timeouts, configure, exchange
+from gctokens_nb.waits import cancellation
 
 __all__ = [
     "AccessToken",
@@ -53,6 +53,11 @@ __all__ = [
 logger = logging.getLogger("gctokens_nb")
 SAML2_BEARER = "urn:ietf:params:oauth:grant-type:saml2-bearer"
 LONGEST_LIFETIME_SECONDS = 10.0 * 365 * 86400  # anything beyond is no lifetime
+_GOOD_ONCE = {  # what must not be sent again where no answer came
+    "authorization_code": "the one-time code",
+    "refresh_token": "the refresh token",
+    SAML2_BEARER: "the assertion",
+}
 RENEW_BEFORE_SECONDS = 10.0  # a token this close to its end may die on the way
 
 
@@ -114,7 +119,7 @@ def client_credentials(
     client_id: str,
     client_secret: Secret,
     *,
-    timeout_seconds: tuple[float, float] = TIMEOUTS,
+    timeout_seconds: Seconds = TIMEOUTS,
 ) -> AccessToken:
     """Sign in as a machine (RFC 6749 section 4.4): `POST <login>/oauth/token`, id and secret as Basic.
 
@@ -246,6 +251,11 @@ class AuthorizationRequest:
     def __repr__(self) -> str:
         return f"<AuthorizationRequest for client {self.client_id} at {self.region}>"
 
+    def answers(self, address: Secret) -> bool:
+        """Tell whether an address belongs to this sign-in, by its state; compared in constant time."""
+        state = Secret(_query(address).get("state", ""))
+        return state == self._state
+
     def finish(self, address: str | Secret) -> AccessToken:
         """Take the address on which the browser ended, check it, and trade its code for a token.
 
@@ -263,7 +273,7 @@ class AuthorizationRequest:
         address = Secret(address)  # it carries a code: a traceback with locals shows a mask
         fields = _query(address)
         code = Secret(fields.get("code", ""))
-        if not hmac.compare_digest(fields.get("state", "").encode(), self._state.reveal().encode()):
+        if not self.answers(address):
             why = "carries no state" if "state" not in fields else "belongs to another sign-in"
             raise LoginError(
                 f"The address was refused: it {why}.",
@@ -284,20 +294,17 @@ class AuthorizationRequest:
             )
         self._used = True
         if "error" in fields:
-            refused = fields["error"] == "access_denied"
-            description = redact(fields.get("error_description", ""), (code, self._state))
+            error = readable(redact(fields["error"], (code, self._state)), 100)
+            refused = error == "access_denied"
+            description = readable(redact(fields.get("error_description", ""), (code, self._state)), 500)
             detail = f": {description}" if description else ""
             raise LoginError(
-                (
-                    "The sign-in was refused in the browser"
-                    if refused
-                    else f"The login page said {fields['error']!r}"
-                )
+                ("The sign-in was refused in the browser" if refused else f"The login page said {error!r}")
                 + f"{detail}.",
                 "Start again and allow the access."
                 if refused
                 else "Check the OAuth client and its redirect URIs, then start a new sign-in.",
-                error=fields["error"],
+                error=error,
                 description=description,
             )
         if not code:
@@ -330,16 +337,20 @@ class TokenKeeper:
         self._token: AccessToken | None = token
         self._renew = renew
         self.revoked = False
-        self._lock = threading.Lock()
-        self._renewal: Future[AccessToken] | None = None
+        self._prepare()
+
+    def _prepare(self) -> None:
+        self._lock = threading.Lock()  # of the token and the means to renew it
+        self._renewing = threading.Lock()  # held by the thread that asks for a new token
+        self._failures = 0
+        self._failure: GCTokensError | None = None  # the last one
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_token": self._token, "_renew": self._renew, "revoked": self.revoked}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._lock = threading.Lock()
-        self._renewal = None
+        self._prepare()
 
     @property
     def renewable(self) -> bool:
@@ -359,39 +370,43 @@ class TokenKeeper:
     def renew(self, used: AccessToken) -> AccessToken:
         """Return the token that replaces `used`, asking for it at most once however many threads call.
 
-        Raises what the renewal raised, in each thread that waited for it; where the thread that asked was cancelled, the
-        next one asks.
+        Raises what the renewal raised, in each thread that waited for it. Where the thread that asked was cancelled or
+        interrupted, nothing came of it for the others: the next one asks anew.
         """
-        with self._lock:
+        failures = self._failures
+        self._let_others_renew()
+        with self._renewing:  # released whatever interrupts the thread, so that the next one gets its turn
             token, renew = self._token, self._renew
             if token is None or renew is None:
                 raise SignedOutError("This connection's token cannot be renewed.", "Sign in again.")
             if token is not used:
                 return token
-            renewal, mine = self._renewal, self._renewal is None
-            if renewal is None:
-                renewal = self._renewal = Future()
-        if mine:
+            if self._failure is not None and self._failures != failures:
+                raise copy.copy(self._failure)
             try:
                 fresh = renew(used)
-            except BaseException as error:
-                self._settle(None)
-                renewal.set_exception(error)
+            except CancelledError:  # of this thread: the next one may ask
                 raise
-            self._settle(fresh)
-            renewal.set_result(fresh)
+            except GCTokensError as error:
+                self._failure = copy.copy(error)  # without its traceback, which each thread has of its own
+                self._failures += 1
+                raise
+            with self._lock:
+                if self._token is None:
+                    raise SignedOutError("This connection has signed out meanwhile.", "Sign in again.")
+                self._token = fresh
             logger.info("renewed the access token by %s: %s", fresh.grant, fresh.fingerprint)
             return fresh
-        try:
-            return renewal.result()
-        except CancelledError:  # of the thread that asked, not of this one
-            return self.renew(used)
 
-    def _settle(self, fresh: AccessToken | None) -> None:
-        with self._lock:
-            self._renewal = None
-            if fresh is not None and self._token is not None:
-                self._token = fresh
+    def _let_others_renew(self) -> None:
+        """Wait while another thread renews, in a way that an interrupt and the thread's own `cancel` can end at once."""
+        cancel = cancellation() or threading.Event()
+        while self._renewing.locked():
+            if cancel.wait(0.02):
+                raise CancelledError(
+                    "Waiting for a new access token was cancelled; nothing was sent.",
+                    "Repeat it when you are ready.",
+                )
 
     def retire(self) -> None:
         """Never renew again: the token was revoked on purpose, and no other shall take its place."""
@@ -410,42 +425,64 @@ def _request_token(
     form: _Form,
     client_id: str,
     client_secret: Secret | None,
-    timeout_seconds: tuple[float, float] = TIMEOUTS,
+    timeout_seconds: Seconds = TIMEOUTS,
+) -> AccessToken:
+    work = functools.partial(_ask_for_token, region, form, client_id, client_secret, timeout_seconds)
+    return sealed(work)  # an interrupt must not show the answer either
+
+
+def _ask_for_token(
+    region: Region,
+    form: _Form,
+    client_id: str,
+    client_secret: Secret | None,
+    timeout_seconds: Seconds,
 ) -> AccessToken:
     url = f"{region.login_url}/oauth/token"
     basic = None if client_secret is None else _basic(client_id, client_secret)
+    used_up = _GOOD_ONCE.get(str(form["grant_type"]))
+    advice = f"Start a new sign-in: {used_up} may be used up." if used_up else REPEAT
     with requests.Session() as http:
         configure(http, url)
-        request = http.prepare_request(_token_request(url, form, client_id, basic))
-        try:
-            with under_way():  # no redirects: a 307 would carry the secrets to another host
-                answer = http.send(request, timeout=timeout_seconds, allow_redirects=False)
-        except requests.RequestException as error:
-            raise transport_error(error, method="POST", url=url) from None
+        answer = exchange(
+            http,
+            http.prepare_request(requests.Request("POST", url, headers={"Accept": "application/json"})),
+            Timeouts.of(timeout_seconds),
+            sign=functools.partial(_fill_in, form, client_id, basic),
+            advice=advice,
+        )  # it follows no redirect: a 307 would carry the secrets to another host
     hide = client_secret, basic, *(value for value in form.values() if isinstance(value, Secret))
     return _read_token(answer, str(form["grant_type"]), region, client_id, hide)
 
 
 def _basic(client_id: str, client_secret: Secret) -> Secret:
     # UTF-8, as the id and secret may hold any character; requests' own Basic stops at latin-1.
-    return Secret(base64.b64encode(f"{client_id}:{client_secret.reveal()}".encode()).decode())
+    try:
+        return Secret(base64.b64encode(f"{client_id}:{client_secret.reveal()}".encode()).decode())
+    except UnicodeEncodeError:
+        raise CredentialsError(
+            "The client id or the secret holds characters that cannot be sent.", "Copy both again."
+        ) from None
 
 
-def _token_request(url: str, form: _Form, client_id: str, basic: Secret | None) -> requests.Request:
+def _fill_in(form: _Form, client_id: str, basic: Secret | None, request: requests.PreparedRequest) -> None:
     data = {name: value.reveal() if isinstance(value, Secret) else value for name, value in form.items()}
-    headers = {"Accept": "application/json"}
     if basic is None:
         data["client_id"] = client_id
     else:
-        headers["Authorization"] = f"Basic {basic.reveal()}"
-    return requests.Request("POST", url, data=data, headers=headers)
+        request.headers["Authorization"] = f"Basic {basic.reveal()}"
+    request.prepare_body(data, None)
 
 
 def _query(address: Secret) -> MaskedDict:
     """Return the query of an address, without what is given more than once: it could be read in two ways."""
     text = address.reveal().strip()
     query = text.partition("?")[2].partition("#")[0] if "?" in text else text
-    return MaskedDict({name: values[0] for name, values in parse_qs(query).items() if len(values) == 1})
+    try:
+        fields = MaskedDict(parse_qs(query, max_num_fields=50))
+    except ValueError:
+        return MaskedDict()
+    return MaskedDict({name: values[0] for name, values in fields.items() if len(values) == 1})
 
 
 def _said(answer: requests.Response) -> MaskedDict:
@@ -469,13 +506,20 @@ def _read_token(
         raise _login_error(answer, said, region, client_id, hide)
     secret = _secret(said.get("access_token"))
     if secret is None:
+        correlation_id = readable(answer.headers.get(CORRELATION_ID_HEADER, ""), 100)
         raise InvalidAnswerError(
-            f"{urlsplit(region.login_url).hostname} answered {answer.status_code} to the sign-in, but without a token.",
+            f"{urlsplit(region.login_url).hostname} answered the sign-in without a token that can be used.",
             "Check the region, the proxy and the network's log-in page.",
+            wire=wire_facts(
+                "POST",
+                urlsplit(f"{region.login_url}/oauth/token").path,
+                answer.status_code,
+                correlation_id=correlation_id,
+            ),
             method="POST",
             url=f"{region.login_url}/oauth/token",
             status=answer.status_code,
-            correlation_id=answer.headers.get(CORRELATION_ID_HEADER, ""),
+            correlation_id=correlation_id,
         )
     lifetime = _lifetime(said.get("expires_in"))
     token = AccessToken(
@@ -493,13 +537,15 @@ def _read_token(
 
 
 def _secret(value: object) -> Secret | None:
-    return Secret(value) if isinstance(value, str) and value else None
+    """Return a token that a server sent; None for what could not be sent in a header, and would be shown by its error."""
+    usable = isinstance(value, str) and value.isascii() and value.isprintable() and " " not in value
+    return Secret(str(value)) if usable and value else None
 
 
 def _lifetime(value: object) -> float | None:
     try:
         seconds = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return seconds if 0 <= seconds < LONGEST_LIFETIME_SECONDS else None
 
@@ -511,9 +557,12 @@ def _login_error(
     client_id: str,
     hide: tuple[Secret | None, ...],
 ) -> LoginError:
-    status, correlation_id = answer.status_code, answer.headers.get(CORRELATION_ID_HEADER, "")
-    error = redact(str(said.get("error") or ""), hide)
-    description = redact(str(said.get("error_description") or said.get("description") or ""), hide)
+    status = answer.status_code
+    correlation_id = readable(redact(answer.headers.get(CORRELATION_ID_HEADER, ""), hide), 100)
+    error = readable(redact(str(said.get("error") or ""), hide), 100)
+    description = readable(
+        redact(str(said.get("error_description") or said.get("description") or ""), hide), 500
+    )
     reason = ": ".join(part for part in (error, description) if part)
     step = {
         "invalid_client": f"Check the client id and the secret, that the client is active, and that it belongs to {region}: "
@@ -529,12 +578,17 @@ def _login_error(
         step = "The login host has trouble: try again in a few minutes."
     elif 300 <= status < 400:
         step = "The login host does not redirect here: check the region, the proxy and the network's log-in page."
-    if correlation_id:
-        step += f" Correlation id for Genesys support: {correlation_id}."
+    said_it = f" {reason}" if reason else ""
     return LoginError(
-        f"{urlsplit(region.login_url).hostname} refused the sign-in of client {client_id} with status {status}"
-        f"{f' ({reason})' if reason else ''}.",
+        f"{urlsplit(region.login_url).hostname} refused the sign-in of client {client_id}.",
         step,
+        wire=wire_facts(
+            "POST",
+            urlsplit(f"{region.login_url}/oauth/token").path,
+            status,
+            said=said_it,
+            correlation_id=correlation_id,
+        ),
         error=error,
         description=description,
         status=status,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 MASK = "…"
+T = TypeVar("T")
 
 
 class Secret:
@@ -61,3 +62,17 @@ def redact(text: str, secrets: Iterable[Secret | str | None]) -> str:
         if value:
             text = text.replace(value, MASK)
     return text
+
+
+def sealed(work: Callable[[], T]) -> T:
+    """Run `work`; whatever it raises, an interrupt included, leaves without what may show a secret.
+
+    A notebook's verbose traceback prints the variables of every frame, and the errors that an error came from bring
+    their own frames. So all of it ends here: the frames below, `__cause__` and `__context__`.
+    """
+    try:
+        return work()
+    except BaseException as raised:  # noqa: BLE001 - KeyboardInterrupt above all
+        error = raised.with_traceback(None)
+    error.__cause__ = error.__context__ = None
+    raise error

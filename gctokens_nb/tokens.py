@@ -28,9 +28,9 @@ from gctokens_nb.models import (
     to_body,
 )
 from gctokens_nb.oauth import TokenKeeper
-from gctokens_nb.session import Session, invalid_answer
+from gctokens_nb.session import Session, invalid_answer, is_empty
 
-__all__ = ["TokensApi"]
+__all__ = ["TokensApi", "revoke_user"]
 
 TOKENS = "/api/v2/tokens"
 _LONGEST_SHOWN = 24  # anything longer may be a secret that landed in the wrong argument
@@ -65,7 +65,7 @@ class TokensApi:
         It never renews the token, as that would hide the answer.
         Wire: `HEAD /api/v2/tokens/me`; no permission. It resets the idle timer.
         """
-        self._session.call("HEAD", f"{TOKENS}/me", renew=False)
+        _emptied(self._session.call("HEAD", f"{TOKENS}/me", renew=False))
 
     def delete_tokens_me(self, *, verify: bool = False) -> None:
         """Revoke this connection's own token. Nothing signs in again in its place.
@@ -83,7 +83,7 @@ class TokensApi:
                 The revocation was accepted, but HEAD did not confirm it.
         """
         try:
-            self._session.call("DELETE", f"{TOKENS}/me", renew=False)
+            _emptied(self._session.call("DELETE", f"{TOKENS}/me", renew=False))
         except UnauthorizedError as error:
             if error.attempts == 1:
                 raise
@@ -132,7 +132,7 @@ class TokensApi:
                 f"User {checked} is the one this connection is signed in as: its own token would be revoked too.",
                 "Pass allow_self=True if that is what you want.",
             )
-        self._session.call("DELETE", f"{TOKENS}/{checked}")
+        revoke_user(self._session, checked)
 
     def get_tokens_timeout(self) -> IdleTokenTimeout:
         """Return the organization's idle token timeout.
@@ -159,6 +159,40 @@ class TokensApi:
         return _decoded(
             self._session.call("PUT", f"{TOKENS}/timeout", json=to_body(checked)), IdleTokenTimeout
         )
+
+
+def revoke_user(session: Session, user_id: object, *, attempts: int | None = None) -> requests.Response:
+    """Revoke all tokens of one user. Everything that does so, one or many, does it here.
+
+    Wire: `DELETE /api/v2/tokens/{userId}`; permission `oauth:token:delete`.
+
+    Args:
+        session:
+            Through which to send.
+        user_id:
+            The id of a user, a UUID in any letter case, whatever file or journal it comes from.
+        attempts:
+            Overrides the session's `retry.attempts`; 1 sends it once.
+
+    Returns:
+        requests.Response
+            Of status 2xx and empty: that, and nothing else, is a success.
+
+    Raises:
+        InvalidUserIdError:
+            Not the id of a user; nothing was sent.
+        InvalidAnswerError:
+            A success status with something else in it, such as a network's log-in page.
+        ApiError, TransportError:
+            As the server says, or no usable answer.
+    """
+    return _emptied(session.call("DELETE", f"{TOKENS}/{check_user_id(user_id)}", attempts=attempts))
+
+
+def _emptied(response: requests.Response) -> requests.Response:
+    if not is_empty(response):
+        raise invalid_answer(response, "not the empty answer of this call")
+    return response
 
 
 def check_idle_timeout(body: IdleTokenTimeout | Mapping[str, Any]) -> IdleTokenTimeout:
@@ -204,5 +238,5 @@ def _decoded(response: requests.Response, kind: type[T]) -> T:
         return decode(kind, response.content)
     except msgspec.ValidationError as error:
         raise invalid_answer(response, f"not a {kind.__name__} ({error})") from None
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise invalid_answer(response, f"not JSON ({len(response.content)} bytes)") from None

@@ -1,73 +1,121 @@
-"""What both hosts need of requests: the environment's settings, read once, and its exceptions in our own words."""
+"""The one road to the wire, for calls and for sign-in: every exchange has an end, a size, and a typed error.
+
+`exchange` sends one request and reads its answer. It is the only function that handles a request with its secrets in
+it, and nothing that it raises holds on to that request.
+"""
 
 from __future__ import annotations
 
+import base64
+import copy
+import functools
+import math
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import requests
-import urllib3.connection
-import urllib3.exceptions
-from requests.adapters import HTTPAdapter
 
-from gctokens_nb.errors import (
-    CancelledError,
-    CertificateError,
-    ConfigurationError,
-    ConnectionDroppedError,
-    HostUnreachableError,
-    TimedOutError,
-    TransportError,
-)
-from gctokens_nb.redaction import MaskedDict
+from gctokens_nb.errors import ConfigurationError
+from gctokens_nb.failures import LOOK_FIRST, no_address, transport_error
+from gctokens_nb.redaction import MaskedDict, Secret, sealed
 from gctokens_nb.regions import is_loopback_url
 from gctokens_nb.waits import Cancel, cancellation
+from gctokens_nb.wire import HEADER_BYTES, POOL_SIZE, Adapter, Attempt, under_way
 
-TIMEOUTS = (10.0, 30.0)  # seconds to connect, and for each read
-POOL_SIZE = 64  # connections kept per host: as many workers may share one session
+__all__ = [
+    "BODY_LIMIT_BYTES",
+    "POOL_SIZE",
+    "TIMEOUTS",
+    "Origin",
+    "Seconds",
+    "Timeouts",
+    "configure",
+    "exchange",
+]
 
+BODY_LIMIT_BYTES = 16 * 1024 * 1024  # of an answer's body after decompression, unless set
+KEPT_BYTES = 4096  # of a body that goes into an error
+_PIECE_BYTES = 64 * 1024
 
-class _Cancellable:
-    """A connection that can be broken off by the `Cancel` of `watch_waits` while it waits for an answer."""
-
-    def getresponse(self) -> Any:
-        cancel = cancellation()
-        if isinstance(cancel, Cancel):
-            cancel.attend(self.sock)  # type: ignore[attr-defined]
-        return super().getresponse()  # type: ignore[misc]
-
-
-class _HTTPConnection(_Cancellable, urllib3.connection.HTTPConnection):
-    pass
-
-
-class _HTTPSConnection(_Cancellable, urllib3.connection.HTTPSConnection):
-    pass
+Seconds = tuple[float, float] | tuple[float, float, float]
 
 
-class _Adapter(HTTPAdapter):
-    """Remembers the connection pool used last, as requests works out anew which it is at every call."""
+class Timeouts(NamedTuple):
+    """How long one attempt may take, in seconds: to connect, for each read, and in total."""
 
-    _last: tuple[object, Any] = (None, None)  # replaced as a whole, so that threads need no lock
+    connect: float
+    read: float
+    total: float
 
-    def get_connection_with_tls_context(
-        self, request: requests.PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None
-    ) -> Any:
-        url = request.url or ""
-        wanted = url[: url.find("/", len("https://"))], verify, cert, tuple((proxies or {}).items())
-        known: object
-        pool: Any
-        known, pool = self._last
-        if known != wanted:
-            pool = super().get_connection_with_tls_context(request, verify, proxies, cert)
-            pool.ConnectionCls = _HTTPSConnection if pool.scheme == "https" else _HTTPConnection
-            self._last = wanted, pool
-        return pool
+    @classmethod
+    def of(cls, given: Any, default: Timeouts | None = None) -> Timeouts:
+        """Take a number, `(connect, read)` or `(connect, read, total)`; with one or two, total is four times read.
 
-    def close(self) -> None:
-        super().close()
-        self._last = None, None
+        None, alone or in a tuple, stands for the value of `default`. Raises `ConfigurationError` for anything else.
+        """
+        if isinstance(given, Timeouts):
+            return given
+        if given is None and default is not None:
+            return default
+        values = list(given) if isinstance(given, (tuple, list)) else [given, given]
+        if default is not None:
+            values = [
+                known if value is None else value for value, known in zip(values, default, strict=False)
+            ]
+        if len(values) not in {2, 3} or not all(_is_duration(value) for value in values):
+            raise ConfigurationError(
+                f"A timeout of {given!r} is not possible.",
+                "Give seconds as (connect, read) or (connect, read, total), all greater than 0.",
+            )
+        connect, read = float(values[0]), float(values[1])
+        return cls(connect, read, float(values[2]) if len(values) == 3 else 4 * read)
+
+
+TIMEOUTS = Timeouts(10.0, 30.0, 120.0)
+
+
+def _is_duration(value: object) -> bool:
+    return (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and 0 < value <= 1e9  # beyond, the clocks of sockets and locks overflow
+        and math.isfinite(value)
+    )
+
+
+class Origin(NamedTuple):
+    """The place that an address leads to. Two addresses belong together if their origins are equal."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @classmethod
+    def of(cls, url: str) -> Origin:
+        """Parse the origin of an address as requests prepared it. Raises `ConfigurationError` where it has none."""
+        try:
+            parts = urlsplit(url)
+            scheme, host, port = parts.scheme, parts.hostname or "", parts.port
+        except ValueError:
+            raise no_address("The address cannot be read: its host or port is malformed.") from None
+        if scheme not in _PORTS or not host or not host.isascii() or "\\" in parts.netloc:
+            raise no_address("The address is not one of the form https://host/path.")
+        return cls(scheme, host, _PORTS[scheme] if port is None else port)
+
+
+_PORTS = {"https": 443, "http": 80}
+
+
+def normalized(url: str) -> str:
+    """Return an absolute address in the form that requests sends: IDNA host, quoted path."""
+    prepared = requests.PreparedRequest()
+    try:
+        prepared.prepare_url(url, None)
+    except (requests.RequestException, ValueError):
+        raise no_address("The address cannot be read.") from None
+    return prepared.url or ""
 
 
 def configure(session: requests.Session, url: str) -> None:
@@ -76,77 +124,158 @@ def configure(session: requests.Session, url: str) -> None:
     requests reads them, and `~/.netrc`, at every single call: a quarter of its cost, and a `.netrc` entry would
     replace our Authorization header. A server on this machine is never reached through a proxy.
     """
-    found = session.merge_environment_settings(url, {}, None, None, None)
-    session.proxies = MaskedDict({} if is_loopback_url(url) else found["proxies"])  # may hold a password
+    found = requests.Session.merge_environment_settings(session, url, {}, None, None, None)
+    credentials: dict[str, Secret] = {}
+    proxies = {} if is_loopback_url(url) else found["proxies"]
+    session.proxies = MaskedDict({key: _without_user(proxy, credentials) for key, proxy in proxies.items()})
     session.verify = found["verify"]
     if isinstance(session.verify, str) and not Path(session.verify).exists():
         raise ConfigurationError(
             f"The environment names a CA bundle that does not exist: {session.verify}.",
-            "Mend REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE, or unset it.",
+            "Correct REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE, or unset it.",
         )
     session.trust_env = False
     for scheme in ("https://", "http://"):
-        session.mount(scheme, _Adapter(pool_maxsize=POOL_SIZE))
+        session.mount(scheme, Adapter(credentials))
 
 
-def transport_error(
-    error: requests.RequestException, *, method: str, url: str, attempts: int = 1
-) -> TransportError | CancelledError:
-    """Turn what requests raised into the error of ours that says it."""
-    parts = urlsplit(url)
-    cancel = cancellation()
-    if isinstance(cancel, Cancel) and cancel.is_set():
-        return CancelledError(
-            f"{method} {parts.path} was cancelled while it was under way: whether it took effect is unknown.",
-            "Look again before you repeat it.",
-        )
-    host, where = parts.hostname or url, f"{method} {parts.path}"
-    facts = {"method": method, "url": url.split("?", maxsplit=1)[0], "attempts": attempts}
-    sent = f" It was sent {attempts} times." if attempts > 1 else ""
-    if isinstance(error, requests.exceptions.SSLError):
-        return CertificateError(
-            f"The TLS certificate of {host} could not be verified, so nothing was sent to it.",
-            "Behind a company proxy, set REQUESTS_CA_BUNDLE to its CA file; otherwise check the host name and the clock.",
-            **facts,
-        )
-    if isinstance(error, requests.exceptions.ProxyError):
-        return HostUnreachableError(
-            f"The proxy on the way to {host} could not be used.",
-            "Check HTTPS_PROXY and NO_PROXY.",
-            **facts,
-        )
-    if isinstance(error, requests.exceptions.ConnectTimeout):
-        return TimedOutError(
-            f"{host} did not accept a connection in time.{sent}",
-            "Check the network, the region and the proxy settings.",
-            **facts,
-        )
-    if isinstance(error, requests.exceptions.Timeout):
-        return TimedOutError(
-            f"{host} did not answer {where} in time.{sent} Whether it took effect is unknown.",
-            "Repeat it: all calls of the Tokens API may be repeated without harm.",
-            **facts,
-        )
-    if _never_connected(error):
-        return HostUnreachableError(
-            f"No connection to {host} could be made: no network, an unknown name, or nobody listening.",
-            "Check the network, the region and the proxy settings.",
-            **facts,
-        )
-    if isinstance(error, (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
-        return ConnectionDroppedError(
-            f"The connection to {host} broke before {where} was fully answered.{sent} "
-            "Whether it took effect is unknown.",
-            "Repeat it: all calls of the Tokens API may be repeated without harm.",
-            **facts,
-        )
-    return TransportError(
-        f"{where} to {host} failed: {type(error).__name__}.{sent}",
-        "Check the address and the network.",
-        **facts,
+def _without_user(proxy: str, credentials: dict[str, Secret]) -> str:
+    parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    if parts.username is None or parts.scheme.startswith("socks"):  # SOCKS takes them from the address only
+        return proxy
+    netloc = parts.netloc.rpartition("@")[2]
+    user = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+    credentials[netloc] = Secret(f"Basic {base64.b64encode(user).decode()}")
+    return urlunsplit(parts._replace(netloc=netloc))
+
+
+def exchange(
+    http: requests.Session,
+    prepared: requests.PreparedRequest,
+    timeouts: Timeouts,
+    *,
+    sign: Callable[[requests.PreparedRequest], None] | None = None,
+    stream: bool = False,
+    body_limit: int = BODY_LIMIT_BYTES,
+    advice: str = LOOK_FIRST,
+    attempts: int = 1,
+    options: Mapping[str, Any] | None = None,
+) -> requests.Response:
+    """Send one request, once, and read its answer.
+
+    Args:
+        http:
+            Whose adapters, proxies and certificates to use.
+        prepared:
+            The request without its secrets. It is what errors and the response refer to.
+        timeouts:
+            For this attempt; the total includes reading the body, also of a streamed one.
+        sign:
+            Puts the secrets into the copy that is sent. Nobody else sees that copy.
+        stream:
+            Leave the body of a successful answer unread and of any size.
+        body_limit:
+            How large the body may be after decompression, in bytes.
+        advice:
+            What to do where the outcome is unknown.
+        attempts:
+            How often the request has been sent, this time included; for errors.
+        options:
+            `verify`, `cert` and `proxies` in place of those of `http`.
+
+    Returns:
+        requests.Response
+            Of any status.
+
+    Raises:
+        TransportError, CancelledError, ConfigurationError:
+            Each without the frames that handled the request with its secrets.
+    """
+    work = functools.partial(
+        _exchange,
+        http,
+        prepared,
+        timeouts,
+        sign,
+        stream,
+        body_limit,
+        advice,
+        attempts,
+        MaskedDict(options or {}),
     )
+    return sealed(work)
 
 
-def _never_connected(error: BaseException) -> bool:
-    reason = getattr(error.args[0], "reason", None) if error.args else None
-    return isinstance(reason, urllib3.exceptions.NewConnectionError)
+def _exchange(
+    http: requests.Session,
+    prepared: requests.PreparedRequest,
+    timeouts: Timeouts,
+    sign: Callable[[requests.PreparedRequest], None] | None,
+    stream: bool,
+    body_limit: int,
+    advice: str,
+    attempts: int,
+    options: MaskedDict,
+) -> requests.Response:
+    # On the wire a body may be longer than what it decodes to, by the frames of its chunks, but not without end.
+    attempt = Attempt(timeouts.read, timeouts.total, None if stream else 2 * body_limit + HEADER_BYTES)
+    cancel = cancellation()
+    token = under_way.set(attempt)
+    response: requests.Response | None = None
+    try:
+        outgoing = copy.copy(prepared)
+        outgoing.headers = prepared.headers.copy()
+        if sign is not None:
+            sign(outgoing)
+        # Not http.get_adapter: the one of our session leads here.
+        adapter = requests.Session.get_adapter(http, outgoing.url or "")
+        response = adapter.send(
+            outgoing,
+            stream=True,
+            timeout=(min(timeouts.connect, timeouts.total), min(timeouts.read, timeouts.total)),
+            verify=True if (verify := options.get("verify", http.verify)) is None else verify,
+            cert=options.get("cert", http.cert),
+            proxies=options.get("proxies", http.proxies),
+        )
+        response.request = prepared
+        if not stream or response.status_code >= 300:
+            _read_body(response, attempt, body_limit)
+    except Exception as raised:  # noqa: BLE001 - whatever the libraries raise on hostile input
+        if response is not None:
+            response.close()
+        raise transport_error(
+            raised, prepared, attempt, response=response, attempts=attempts, advice=advice
+        ) from None
+    except BaseException:  # interrupted: the connection is in the middle of an answer
+        if response is not None:
+            response.close()
+        raise
+    finally:
+        under_way.reset(token)
+        if isinstance(cancel, Cancel):
+            cancel.attend(None)  # from here on its socket is another's to use
+    return response
+
+
+def _read_body(response: requests.Response, attempt: Attempt, limit: int) -> None:
+    """Read the body now. One that breaks off in an error answer must not hide the status."""
+    try:
+        body = b"".join(_pieces(response.raw, attempt, limit))
+    except Exception:
+        if response.status_code < 300:
+            raise
+        response.close()
+        body = b""
+    response._content = body  # noqa: SLF001 - requests has no other way to give a response a body that was read in bounds
+    response._content_consumed = True  # type: ignore[attr-defined] # noqa: SLF001
+
+
+def _pieces(raw: Any, attempt: Attempt, limit: int) -> Iterator[bytes]:
+    # In pieces, as urllib3 bounds what it decompresses at a time by what it is asked for.
+    size = 0
+    while piece := raw.read(_PIECE_BYTES, decode_content=True):
+        size += len(piece)
+        if size > limit:
+            attempt.too_large = "body"
+            raise ValueError("the body is too large")
+        yield piece

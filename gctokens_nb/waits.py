@@ -101,16 +101,6 @@ def watch_waits(
         _watcher.reset(token)
 
 
-@contextlib.contextmanager
-def under_way() -> Iterator[None]:
-    """Hold around one request and the reading of its answer: afterwards its socket is another's to use."""
-    try:
-        yield
-    finally:
-        if isinstance(cancel := cancellation(), Cancel):
-            cancel.attend(None)
-
-
 def watcher() -> _Watcher:
     """Return who watches the calls made in this context."""
     return _watcher.get()

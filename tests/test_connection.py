@@ -138,8 +138,8 @@ def test_two_connections_live_side_by_side(sandbox: Sandbox, sign_in):
 def test_settings_belong_to_their_connection(sandbox: Sandbox, sign_in):
     """What one connection is told of timeouts and retries does not change another."""
     hasty, patient = sign_in(retry=gct.RetryPolicy(attempts=1), timeout_seconds=(1, 2)), sign_in()
-    assert (hasty.session.retry.attempts, hasty.session.timeout_seconds) == (1, (1, 2))
-    assert (patient.session.retry.attempts, patient.session.timeout_seconds) == (4, (10, 30))
+    assert (hasty.session.retry.attempts, hasty.session.timeout_seconds) == (1, (1, 2, 8))
+    assert (patient.session.retry.attempts, patient.session.timeout_seconds) == (4, (10, 30, 120))
 
 
 def test_a_connection_travels_to_a_worker(sandbox: Sandbox, sign_in):
@@ -149,7 +149,7 @@ def test_a_connection_travels_to_a_worker(sandbox: Sandbox, sign_in):
     with twin:
         assert twin.tokens.get_tokens_me() is not None
         assert twin.origins == gc.origins
-        assert (twin.session.retry, twin.session.timeout_seconds) == (gc.session.retry, (1, 2))
+        assert (twin.session.retry, twin.session.timeout_seconds) == (gc.session.retry, (1, 2, 8))
         sandbox.advance(86401)
         assert twin.tokens.get_tokens_me().organization
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -12,11 +14,14 @@ import gctokens_nb as gct
 from gctokens_nb import oauth
 from gctokens_nb.errors import (
     CancelledError,
+    ConnectionDroppedError,
     CredentialsError,
     InvalidAnswerError,
     LoginError,
+    SignedOutError,
     UnauthorizedError,
 )
+from gctokens_nb.oauth import TokenKeeper
 from gctokens_nb.redaction import Secret
 from gctokens_nb.regions import resolve
 from gctokens_nb.sandbox import Fault, Sandbox
@@ -32,6 +37,33 @@ def sign_ins(sandbox: Sandbox) -> int:
 def answering(sandbox: Sandbox, body: str, status: int = 200, **headers: str) -> None:
     """Let the login host answer that."""
     sandbox.add_fault(Fault("status", path=TOKEN_PATH, status=status, body=body, headers=headers))
+
+
+@pytest.mark.parametrize(
+    ("ask", "advice"),
+    [
+        (lambda region: oauth.client_credentials(region, "id", Secret("s")), "Repeat it"),
+        (
+            lambda region: oauth.authorization_code(region, "id", Secret("c"), "http://127.0.0.1/"),
+            "Start a new sign-in: the one-time code may be used up",
+        ),
+        (
+            lambda region: oauth.refresh(region, "id", Secret("r")),
+            "Start a new sign-in: the refresh token may be used up",
+        ),
+        (
+            lambda region: oauth.saml2_bearer(region, "id", Secret("s"), org_name="o", assertion=Secret("a")),
+            "Start a new sign-in: the assertion may be used up",
+        ),
+    ],
+)
+def test_what_to_do_after_a_sign_in_that_was_dropped(sandbox: Sandbox, ask, advice: str):
+    """Client credentials may be sent again; what is good once may be gone, and is not advised to be repeated."""
+    sandbox.add_fault(Fault("drop-after", path=TOKEN_PATH))
+    with pytest.raises(ConnectionDroppedError, match="Whether it took effect is unknown") as caught:
+        ask(resolve(sandbox.environment))
+    assert advice in caught.value.next_step
+    assert sign_ins(sandbox) == 1
 
 
 # Client credentials
@@ -96,11 +128,14 @@ def test_a_wrong_secret_is_a_login_error(sandbox: Sandbox):
         401,
     )
     assert str(error).startswith(
-        f"127.0.0.1 refused the sign-in of client {client_id} with status 401 (invalid_client: authentication failed). "
+        f"127.0.0.1 refused the sign-in of client {client_id}. "
         "Check the client id and the secret, that the client is active, and that it belongs to "
     )
     assert error.correlation_id
-    assert error.correlation_id in str(error)
+    assert str(error).endswith(
+        "POST /oauth/token was answered with 401 invalid_client: authentication failed. "
+        f"Correlation id for Genesys support: {error.correlation_id}."
+    )
     assert "wrong-secret" not in str(error)
 
 
@@ -113,7 +148,7 @@ def test_a_wrong_region_is_named(sandbox: Sandbox):
 
 def test_a_disabled_client_is_told_so(sign_in):
     """A disabled client is a login error that says it is disabled."""
-    with pytest.raises(LoginError, match=r"invalid_client: client is disabled.*that the client is active"):
+    with pytest.raises(LoginError, match=r"that the client is active.*invalid_client: client is disabled"):
         sign_in("disabled")
 
 
@@ -133,11 +168,14 @@ def test_an_empty_error_is_no_error(sandbox: Sandbox, sign_in):
 def test_an_error_with_status_200_is_an_error(sandbox: Sandbox, sign_in):
     """A filled `error` refuses the sign-in whatever the status."""
     answering(sandbox, '{"access_token": "abc", "error": "invalid_grant", "error_description": "used up"}')
-    with pytest.raises(LoginError, match=r"invalid_grant: used up.*start the sign-in again"):
+    with pytest.raises(LoginError, match=r"start the sign-in again.*invalid_grant: used up"):
         sign_in()
 
 
-@pytest.mark.parametrize("expires_in", ["null", '"soon"', "[]", '""', "-1", '"nan"', "1e300"])
+@pytest.mark.parametrize(
+    "expires_in",
+    ["null", '"soon"', "[]", '""', "-1", '"nan"', "1e300", f'"{"9" * 400}"', "9" * 18, "9" * 400],
+)
 def test_a_lifetime_that_cannot_be_read_is_unknown(sandbox: Sandbox, sign_in, expires_in: str):
     """A token without a readable lifetime is taken; when it ends is unknown."""
     answering(sandbox, f'{{"access_token": "abc", "expires_in": {expires_in}}}')
@@ -148,16 +186,28 @@ def test_a_lifetime_that_cannot_be_read_is_unknown(sandbox: Sandbox, sign_in, ex
 
 
 @pytest.mark.parametrize(
-    "body", ["<html>Log in to the Wi-Fi</html>", "", '{"access_token": ', "[]", "{}", '{"access_token": 7}']
+    "body",
+    [
+        "<html>Log in to the Wi-Fi</html>",
+        "",
+        '{"access_token": ',
+        "[]",
+        "{}",
+        '{"access_token": 7}',
+        '{"access_token": "s3cr\\net"}',
+        '{"access_token": "s3cr et"}',
+        '{"access_token": "s3cr\\u00e9t"}',
+    ],
 )
 def test_success_without_a_token_is_none(sandbox: Sandbox, sign_in, body: str):
     """A success status whose body holds no token is an invalid answer, never a connection."""
     answering(sandbox, body)
     with pytest.raises(
-        InvalidAnswerError, match=r"answered 200 to the sign-in, but without a token\. Check the region"
+        InvalidAnswerError, match=r"answered the sign-in without a token that can be used\. Check the region"
     ) as caught:
         sign_in()
     assert caught.value.status == 200
+    assert "s3cr" not in str(caught.value)
 
 
 @pytest.mark.parametrize("body", ["<html><h1>502</h1></html>", "", '{"error": "inv'])
@@ -178,7 +228,7 @@ def test_a_refusal_of_any_shape_keeps_its_status(
     with pytest.raises(LoginError, match=advice) as caught:
         sign_in()
     assert caught.value.status == status
-    assert f"with status {status}." in str(caught.value)
+    assert f"was answered with {status}." in str(caught.value)
 
 
 def test_secrets_do_not_follow_a_redirect(sandbox: Sandbox, sign_in, listener):
@@ -367,6 +417,131 @@ def test_a_renewal_that_fails_reaches_every_thread(sandbox: Sandbox, sign_in):
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(read, range(8))) == ["invalid_client"] * 8
     assert 2 <= sign_ins(sandbox) <= 9
+
+
+def issued(value: str) -> oauth.AccessToken:
+    """A token as a grant issues it."""
+    return oauth.AccessToken(secret=Secret(value), grant="client_credentials", issued_at=datetime.now(UTC))
+
+
+class Renewals:
+    """A renewal that is held until it is told what to do: raise, or return a token."""
+
+    def __init__(self) -> None:
+        self.begun: list[threading.Event] = [threading.Event() for _ in range(9)]
+        self.go = threading.Semaphore(0)
+        self.outcomes: list[BaseException | oauth.AccessToken] = []
+        self.count = 0
+
+    def __call__(self, used: oauth.AccessToken) -> oauth.AccessToken:
+        """Renew, as the keeper calls it."""
+        outcome = self.outcomes[self.count]
+        self.count += 1
+        self.begun[self.count - 1].set()
+        assert self.go.acquire(timeout=30)
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt(), SystemExit(), RuntimeError("of this program")])
+def test_an_interrupted_renewal_is_begun_anew_by_those_who_wait(interrupt: BaseException):
+    """The interrupt of one thread is that thread's own: those who waited for its renewal ask anew, once."""
+    old, new = issued("old"), issued("new")
+    renewals = Renewals()
+    renewals.outcomes = [interrupt, new]
+    keeper = TokenKeeper(old, renewals)
+    with ThreadPoolExecutor(5) as pool:
+        first = pool.submit(keeper.renew, old)
+        assert renewals.begun[0].wait(30)
+        others = [pool.submit(keeper.renew, old) for _ in range(4)]
+        renewals.go.release(2)
+        with pytest.raises(type(interrupt)):
+            first.result(30)
+        assert [other.result(30) for other in others] == [new] * 4
+    assert renewals.count == 2
+    assert keeper.current() is new
+
+
+def test_a_failed_renewal_is_an_error_of_its_own_in_each_thread(monkeypatch: pytest.MonkeyPatch):
+    """Who waits for a renewal that is refused gets that error, not the very object that another thread raises."""
+    old = issued("old")
+    renewals = Renewals()
+    renewals.outcomes = [LoginError("No.", error="invalid_client"), issued("new")]
+    keeper = TokenKeeper(old, renewals)
+    arrived, wait = threading.Semaphore(0), keeper._let_others_renew
+    monkeypatch.setattr(keeper, "_let_others_renew", lambda: (arrived.release(), wait()))
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(keeper.renew, old)
+        assert renewals.begun[0].wait(30)
+        others = [pool.submit(keeper.renew, old) for _ in range(2)]
+        assert all(arrived.acquire(timeout=30) for _ in range(3))
+        renewals.go.release(2)
+        errors = [one.exception(30) for one in (first, *others)]
+    assert all(isinstance(error, LoginError) and error.error == "invalid_client" for error in errors)
+    assert len({id(error) for error in errors}) == 3
+    assert keeper.renew(old) is renewals.outcomes[1]  # a failure is no verdict on the next attempt
+
+
+def test_waiting_for_a_renewal_can_be_interrupted():
+    """The first Ctrl-C ends a wait for another thread's renewal, in the main thread of a real process."""
+    program = """
+import _thread, threading, datetime
+from gctokens_nb import oauth
+from gctokens_nb.redaction import Secret
+begun, never = threading.Event(), threading.Event()
+def renew(used):
+    begun.set()
+    never.wait()
+old = oauth.AccessToken(secret=Secret("old"), grant="x", issued_at=datetime.datetime.now(datetime.UTC))
+keeper = oauth.TokenKeeper(old, renew)
+threading.Thread(target=keeper.renew, args=(old,), daemon=True).start()
+begun.wait()
+threading.Timer(0.3, _thread.interrupt_main).start()
+try:
+    keeper.renew(old)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "interrupted\n"
+
+
+def test_waiting_for_a_renewal_can_be_cancelled():
+    """A thread's `cancel` ends its wait for the renewal of another thread."""
+    old = issued("old")
+    renewals = Renewals()
+    renewals.outcomes = [issued("new")]
+    keeper = TokenKeeper(old, renewals)
+    cancel = threading.Event()
+    cancel.set()
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(keeper.renew, old)
+        assert renewals.begun[0].wait(30)
+        with (
+            gct.watch_waits(cancel=cancel),
+            pytest.raises(CancelledError, match="Waiting for a new access token"),
+        ):
+            keeper.renew(old)
+        renewals.go.release()
+        assert first.result(30) is renewals.outcomes[0]
+
+
+def test_a_sign_out_during_a_renewal_stays_signed_out():
+    """A token that comes after the sign-out is not used."""
+    old = issued("old")
+    renewals = Renewals()
+    renewals.outcomes = [issued("new")]
+    keeper = TokenKeeper(old, renewals)
+    with ThreadPoolExecutor(1) as pool:
+        late = pool.submit(keeper.renew, old)
+        assert renewals.begun[0].wait(30)
+        keeper.forget()
+        renewals.go.release()
+        with pytest.raises(SignedOutError):
+            late.result(30)
 
 
 def test_a_renewed_token_that_is_refused_too_is_an_error(sandbox: Sandbox, sign_in):

@@ -591,10 +591,11 @@ def test_a_clone_is_pointed_out_in_words(sandbox: Sandbox, sign_in: SignIn, open
     assert panel._ends.ends_at == 0  # nobody knows when a pasted token ends
 
 
-def test_a_disabled_client_is_pointed_out(sandbox: Sandbox, sign_in: SignIn, opened: Any) -> None:
-    """A token outlives its disabled client: the panel says so, and when the client goes."""
-    panel = opened(TokenInfoPanel(sign_in(access_token=sandbox.issue_token(client="disabled"))))
-    assert "OAuth client is disabled" in panel._remarks.value
+def test_an_inactive_client_is_pointed_out(sandbox: Sandbox, sign_in: SignIn, opened: Any) -> None:
+    """The token of a client that is about to go: the panel says so, and when it goes."""
+    sandbox.add_client("leaving", client_secret="s", state="inactive")
+    panel = opened(TokenInfoPanel(sign_in(access_token=sandbox.issue_token(client="leaving"))))
+    assert "OAuth client is inactive" in panel._remarks.value
     assert "to be deleted on" in panel._remarks.value
 
 

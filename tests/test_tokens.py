@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from requests.adapters import HTTPAdapter
 
 import gctokens_nb as gct
 from gctokens_nb.errors import (
@@ -110,7 +111,7 @@ def test_malformed_json_is_an_invalid_answer(gc, sandbox: Sandbox, body: str | N
     with pytest.raises(InvalidAnswerError, match=rf"answered with 200, but the body is {found}") as caught:
         gc.tokens.get_tokens_me()
     assert (caught.value.status, caught.value.method) == (200, "GET")
-    assert caught.value.body == (b'{"organization": {"id": "' if body is None else body.encode())
+    assert caught.value.body == (b'{"organization": {"id": "' if body is None else body.encode()[:4096])
     assert caught.value.correlation_id in caught.value.next_step
 
 
@@ -473,12 +474,11 @@ def test_a_field_that_we_do_not_know_is_sent_back(gc, sandbox: Sandbox):
         idle_token_timeout_seconds=900, raw={"newField": 1, "idleTokenTimeoutSeconds": 1}
     )
     sent: list[bytes] = []
-    original = gc.session.get_adapter(sandbox.base_url).send
 
-    class Spy(type(gc.session.get_adapter(sandbox.base_url))):
+    class Spy(HTTPAdapter):
         def send(self, request: Any, *args: Any, **kwargs: Any) -> Any:
             sent.append(request.body)
-            return original(request, *args, **kwargs)
+            return super().send(request, *args, **kwargs)
 
     gc.session.mount("http://", Spy())
     gc.tokens.put_tokens_timeout(known)

@@ -4,9 +4,11 @@ It knows nothing of the client in this package: both are readings of the same pu
 that one mistake cannot pass on both sides.
 """
 
+from gctokens_nb.sandbox.dispatch import Call
 from gctokens_nb.sandbox.faults import Fault
-from gctokens_nb.sandbox.server import Call, Sandbox, SandboxError
-from gctokens_nb.sandbox.world import Organization, Revocation, SandboxClient, SandboxUser
+from gctokens_nb.sandbox.model import Organization, SandboxClient, SandboxUser
+from gctokens_nb.sandbox.server import Sandbox, SandboxError
+from gctokens_nb.sandbox.world import Revocation
 
 __all__ = [
     "Call",

@@ -34,6 +34,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--organization", default="Cumulus Airlines")
     parser.add_argument(
+        "--enforce-scopes",
+        action="store_true",
+        help="people's clients may do only what their OAuth scopes cover",
+    )
+    parser.add_argument(
+        "--hipaa", action="store_true", help="an organization under HIPAA: idle timeouts of 900 s at most"
+    )
+    parser.add_argument(
         "--allow-non-loopback",
         action="store_true",
         help="let others reach it, who can then sign in as anyone",
@@ -51,6 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             latency_seconds=chosen.latency / 1000,
             faults=chosen.fault,
             organization=chosen.organization,
+            enforce_scopes=chosen.enforce_scopes,
+            hipaa=chosen.hipaa,
             allow_non_loopback=chosen.allow_non_loopback,
             record=False,  # nobody could ask for the record
         ) as sandbox:

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from gctokens_nb.sandbox.wire import ERRORS, usual_code
+
 KINDS = (
     "drop-after",
     "drop-before",
@@ -26,6 +28,7 @@ _CLI_TYPES: dict[str, type] = {
     "probability": float,
     "seed": int,
     "status": int,
+    "code": str,
     "body": str,
     "seconds": float,
 }
@@ -47,15 +50,17 @@ class Fault:
         after: How many matching requests it lets pass first.
         probability: Of striking a request that matches, drawn from ``seed``.
         seed: Of the draws.
-        status: For ``status`` (500 by default) and ``html`` (502 by default).
+        status: For ``status`` (that of the code, or 500) and ``html`` (502 by default).
+        code: For ``status``: the platform's error code, such as ``ip.not.authorized``; the usual one of the status by
+            default.
         body: For ``status``: the body instead of the platform's usual error of that status. 204 and 304 have
             none.
         headers: For ``status``: more response headers.
         seconds: For ``slow``, the wait; for ``status`` 429, the Retry-After. 1 by default.
 
     Raises:
-        ValueError: The kind is unknown, the path is no regular expression, or the status is not one of 200 to
-            599.
+        ValueError: The kind or the code is unknown, the path is no regular expression, or the status is not one of
+            200 to 599.
     """
 
     def __init__(
@@ -69,6 +74,7 @@ class Fault:
         probability: float = 1.0,
         seed: int = 0,
         status: int | None = None,
+        code: str | None = None,
         body: str | None = None,
         headers: Mapping[str, str] | None = None,
         seconds: float | None = None,
@@ -81,12 +87,17 @@ class Fault:
             raise ValueError(f"the fault's path {path!r} is no regular expression: {error}") from error
         if status is not None and not 200 <= status <= 599:
             raise ValueError(f"the fault's status must be one of 200 to 599, not {status}")
+        if code is not None and code not in ERRORS:
+            raise ValueError(f"unknown error code {code!r}: choose one of {', '.join(ERRORS)}")
         self.kind = kind
         self.method = method
         self.times = times
         self.after = after
         self.probability = probability
-        self.status = status if status is not None else 502 if kind == "html" else 500
+        if status is None:
+            status = ERRORS[code][0] if code else 502 if kind == "html" else 500
+        self.status = status
+        self.code = code or usual_code(status)
         self.body = body
         self.headers = dict(headers or {})
         self.seconds = 1.0 if seconds is None else seconds

@@ -14,23 +14,20 @@ from datetime import UTC, datetime
 from html import escape
 from urllib.parse import SplitResult, parse_qs, urlencode, urlsplit
 
-from gctokens_nb.sandbox.wire import Request, Response, html_response, json_response
-from gctokens_nb.sandbox.world import (
+from gctokens_nb.sandbox.model import (
     AUTHORIZATION_CODE,
     CLIENT_CREDENTIALS,
-    PKCE,
     SAML2_BEARER,
-    Grant,
     SandboxClient,
     SandboxUser,
-    World,
 )
+from gctokens_nb.sandbox.wire import Request, Response, html_response, json_response
+from gctokens_nb.sandbox.world import Grant, World
 
 _SAML_GRANT = "urn:ietf:params:oauth:grant-type:saml2-bearer"
 _ALLOWED_GRANTS = {
     CLIENT_CREDENTIALS: {"client_credentials"},
     AUTHORIZATION_CODE: {"authorization_code", "refresh_token"},
-    PKCE: {"authorization_code", "refresh_token"},
     SAML2_BEARER: {_SAML_GRANT},
 }
 _VERIFIER = re.compile(r"[A-Za-z0-9\-._~]{43,128}")
@@ -97,10 +94,10 @@ class OAuthServer:
         if authorization is not None:
             client_id, secret = _basic_credentials(authorization)
             client = self._world.clients.get(client_id)
-            expected = client.client_secret if client else None
+            # A public client may say that it has no secret (RFC 6749, 2.3.1).
+            expected = (client.client_secret if client else None) or ""
             # Compared even for an unknown client, so that the time taken tells nothing.
-            same = hmac.compare_digest((expected or "").encode(), secret.encode())
-            if client is None or expected is None or not same:
+            if not hmac.compare_digest(expected.encode(), secret.encode()) or client is None:
                 raise _OAuthError("invalid_client", "authentication failed", 401)
         else:
             client = self._world.clients.get(form.get("client_id", ""))
@@ -275,7 +272,7 @@ def _check_authorize(client: SandboxClient, form: dict[str, str]) -> None:
     if form.get("response_type") != "code":
         raise _OAuthError("unsupported_response_type", "response_type must be code")
     challenge = form.get("code_challenge", "")
-    if not challenge and client.grant == PKCE:
+    if not challenge and client.client_secret is None:
         raise _OAuthError("invalid_request", "code_challenge is missing")
     if challenge and form.get("code_challenge_method") != "S256":
         raise _OAuthError("invalid_request", "code_challenge_method must be S256")

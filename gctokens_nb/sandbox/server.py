@@ -3,79 +3,43 @@
 import asyncio
 import errno
 import ipaddress
-import logging
 import socket
 import threading
-import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
-from datetime import datetime
-from http.client import responses as reasons
+from functools import partial
 from types import TracebackType
-from typing import Any, NamedTuple, Self, cast
-from urllib.parse import parse_qs
+from typing import Any, Self
 
-from tornado.http1connection import HTTP1Connection
 from tornado.httpserver import HTTPServer
-from tornado.httputil import HTTPHeaders, HTTPServerRequest, ResponseStartLine
-from tornado.iostream import StreamClosedError
 
-from gctokens_nb.sandbox.api import PlatformApi, bearer_token
+from gctokens_nb.sandbox.api import PlatformApi
+from gctokens_nb.sandbox.dispatch import Call, Dispatcher
 from gctokens_nb.sandbox.faults import Fault
-from gctokens_nb.sandbox.oauth import OAuthServer
-from gctokens_nb.sandbox.wire import (
-    Refusal,
-    Request,
-    Response,
-    html_response,
-    new_correlation_id,
-)
-from gctokens_nb.sandbox.world import (
+from gctokens_nb.sandbox.hosts import OwnNames
+from gctokens_nb.sandbox.model import (
     CLIENT_CREDENTIALS,
     GRANTS,
     USER_STATES,
     Organization,
-    Revocation,
     SandboxClient,
     SandboxUser,
-    Token,
-    World,
     stable_id,
 )
-
-_log = logging.getLogger(__name__)
-_UNRECORDED_HEADERS = {"authorization", "cookie", "proxy-authorization"}
+from gctokens_nb.sandbox.oauth import OAuthServer
+from gctokens_nb.sandbox.world import Revocation, World
 
 
 class SandboxError(Exception):
     """The sandbox cannot do what it was asked."""
 
 
-class Call(NamedTuple):
-    """One request, as the server saw it.
-
-    ``status`` is None where the connection was ended without an answer. ``authorized`` says whether the
-    request came with a token that was alive. Headers that carry credentials (Authorization, Cookie) and
-    the values of form fields are not kept; path and query are, as they came.
-    """
-
-    at: datetime
-    method: str
-    path: str
-    query: str
-    status: int | None
-    client_id: str | None
-    user_id: str | None
-    authorized: bool
-    headers: Mapping[str, str]
-    form_keys: tuple[str, ...]
-
-
 class Sandbox:
     """A local server that speaks as Genesys Cloud does, with users, OAuth clients and tokens of its own.
 
     Use it as a context manager, or call ``start()`` and ``stop()``. Anyone who can reach it can sign in:
-    it listens on loopback only, unless told otherwise.
+    it listens on loopback only, unless told otherwise, and refuses requests whose Host header is not one of its own
+    names, so that no web page can reach it by DNS rebinding.
 
     Args:
         port: To listen on; 0 for any that is free.
@@ -87,6 +51,9 @@ class Sandbox:
         faults: What goes wrong from the start.
         organization: Its name, from which all seeded ids and secrets derive.
         token_lifetime_seconds: How long access tokens live.
+        enforce_scopes: Whether clients that act for people may do only what their OAuth scopes cover, as an
+            organization can choose; without it, scopes bind nobody.
+        hipaa: Whether the organization is under HIPAA: its idle timeout is 900 seconds at most.
         allow_non_loopback: Whether ``host`` may be reachable from elsewhere.
         record: Whether ``calls`` are kept; not, to measure speed.
 
@@ -107,6 +74,8 @@ class Sandbox:
         faults: Iterable[Fault] = (),
         organization: str = "Cumulus Airlines",
         token_lifetime_seconds: float = 86400,
+        enforce_scopes: bool = False,
+        hipaa: bool = False,
         allow_non_loopback: bool = False,
         record: bool = True,
     ) -> None:
@@ -115,18 +84,19 @@ class Sandbox:
         self._port = port
         self._host = host
         self._allow_non_loopback = allow_non_loopback
-        self._latency_seconds = latency_seconds
-        self._record = record
-        self._world = World(organization, users, token_lifetime_seconds)
+        self._world = World(organization, users, token_lifetime_seconds, hipaa=hipaa)
         self._oauth = OAuthServer(self._world)
-        self._api = PlatformApi(self._world, rate_limit, rate_window_seconds)
-        self._faults = list(faults)
-        self._calls: list[Call] = []
-        self._lock = threading.RLock()  # around the world, the faults and the calls
+        self._dispatcher = Dispatcher(
+            self._world,
+            self._oauth,
+            PlatformApi(self._world, rate_limit, rate_window_seconds, enforce_scopes=enforce_scopes),
+            faults=faults,
+            latency_seconds=latency_seconds,
+            record=record,
+        )
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
         self._base_url: str | None = None
 
     def __repr__(self) -> str:
@@ -157,11 +127,12 @@ class Sandbox:
             raise SandboxError("the sandbox runs already")
         listener = self._listen()
         host, port = listener.getsockname()[:2]
+        own_names = OwnNames(self._host, host, port)
         if ipaddress.ip_address(host).is_unspecified:
             host = "::1" if ":" in host else "127.0.0.1"
         ready: Future[None] = Future()
         self._thread = threading.Thread(
-            target=self._run, args=(listener, ready), name="gctokens-sandbox", daemon=True
+            target=self._run, args=(listener, own_names, ready), name="gctokens-sandbox", daemon=True
         )
         try:
             self._thread.start()
@@ -210,27 +181,24 @@ class Sandbox:
         listener.setblocking(False)
         return listener
 
-    def _run(self, listener: socket.socket, ready: Future[None]) -> None:
+    def _run(self, listener: socket.socket, own_names: OwnNames, ready: Future[None]) -> None:
         try:
             with asyncio.Runner() as runner:
-                runner.run(self._serve(listener, ready))
+                runner.run(self._serve(listener, own_names, ready))
         except Exception as error:
             if ready.done():
                 raise
             ready.set_exception(error)
 
-    async def _serve(self, listener: socket.socket, ready: Future[None]) -> None:
+    async def _serve(self, listener: socket.socket, own_names: OwnNames, ready: Future[None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
-        server = HTTPServer(self._received)
+        server = HTTPServer(partial(self._dispatcher.received, own_names))
         server.add_socket(listener)
         ready.set_result(None)
         await self._stopping.wait()
         server.stop()
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._dispatcher.end()
         await server.close_all_connections()
 
     # What tests and notebooks hold
@@ -255,7 +223,7 @@ class Sandbox:
     @property
     def clients(self) -> tuple[SandboxClient, ...]:
         """All OAuth clients."""
-        with self._lock:
+        with self._dispatcher.lock:
             return tuple(self._world.clients.values())
 
     def client(self, name: str) -> SandboxClient:
@@ -283,7 +251,7 @@ class Sandbox:
         scope: Iterable[str] = (),
         state: str = "active",
     ) -> SandboxClient:
-        """Add an OAuth client; without a secret, a public one.
+        """Add an OAuth client; without a secret, a public one, which signs people in with PKCE.
 
         Raises:
             ValueError: The grant is unknown.
@@ -300,14 +268,14 @@ class Sandbox:
             state,
             tuple(scope),
         )
-        with self._lock:
+        with self._dispatcher.lock:
             self._world.clients[client.client_id] = client
         return client
 
     @property
     def users(self) -> Sequence[SandboxUser]:
         """All users, in the order they were made."""
-        with self._lock:
+        with self._dispatcher.lock:
             return tuple(self._world.users)
 
     @property
@@ -328,7 +296,7 @@ class Sandbox:
         Raises:
             KeyError: There is none.
         """
-        with self._lock:
+        with self._dispatcher.lock:
             user = self._oauth.user(id_or_email)
         if user is None:
             raise KeyError(f"no user with the id or e-mail {id_or_email!r}")
@@ -344,7 +312,7 @@ class Sandbox:
         """
         if state not in USER_STATES:
             raise ValueError(f"unknown state {state!r}: choose one of {', '.join(USER_STATES)}")
-        with self._lock:
+        with self._dispatcher.lock:
             return self._world.add_user(name, email, state, permissions)
 
     def issue_token(
@@ -373,42 +341,42 @@ class Sandbox:
             user = self._world.users[0]
         if isinstance(user, str):
             user = self.user(user)
-        with self._lock:
+        with self._dispatcher.lock:
             return self._world.issue_token(self._world.start_grant(chosen, user), expires_in_seconds)
 
     def is_alive(self, token: str) -> bool:
         """Whether the access token would be let in now, by the server's own books; resets no idle timer."""
-        with self._lock:
+        with self._dispatcher.lock:
             return self._world.is_alive(token)
 
     def advance(self, seconds: float) -> None:
         """Move the sandbox's clock on: lifetimes, idle times, codes and rate windows go by."""
-        with self._lock:
+        with self._dispatcher.lock:
             self._world.clock_offset_seconds += seconds
 
     def add_fault(self, fault: Fault) -> Fault:
         """Let something go wrong from now on; the fault itself, to hold and release by."""
-        with self._lock:
-            self._faults.append(fault)
+        with self._dispatcher.lock:
+            self._dispatcher.faults.append(fault)
         return fault
 
     def clear_faults(self) -> None:
         """Let nothing go wrong any more; what is held goes on."""
-        with self._lock:
-            faults, self._faults = self._faults, []
+        with self._dispatcher.lock:
+            faults, self._dispatcher.faults = self._dispatcher.faults, []
         for fault in faults:
             fault.release()
 
     @property
     def calls(self) -> tuple[Call, ...]:
         """All requests so far, in the order they were answered."""
-        with self._lock:
-            return tuple(self._calls)
+        with self._dispatcher.lock:
+            return tuple(self._dispatcher.calls)
 
     @property
     def revocations(self) -> tuple[Revocation, ...]:
         """All deletions of a user's tokens that took effect, even where the answer was lost."""
-        with self._lock:
+        with self._dispatcher.lock:
             return tuple(self._world.revocations)
 
     def describe(self) -> dict[str, Any]:
@@ -433,155 +401,3 @@ class Sandbox:
                 {"id": user.id, "name": user.name, "email": user.email} for user in self._world.users[:20]
             ],
         }
-
-    # Requests, all in the server's thread
-
-    def _received(self, received: HTTPServerRequest) -> None:
-        request = Request(
-            received.method or "",
-            received.path,
-            parse_qs(received.query, keep_blank_values=True) if received.query else {},
-            received.headers,
-            received.body,
-        )
-        with self._lock:
-            fault = next((one for one in self._faults if one.strikes_at(request.method, request.path)), None)
-        if fault is None and not self._latency_seconds:
-            self._send(received, self._handle(received, request))
-            return
-        task = asyncio.ensure_future(self._answer_later(received, request, fault))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _answer_later(self, received: HTTPServerRequest, request: Request, fault: Fault | None) -> None:
-        if self._latency_seconds:
-            await asyncio.sleep(self._latency_seconds)
-        connection = cast(HTTP1Connection, received.connection)
-        match fault.kind if fault else None:
-            case "slow" | "hold" if fault:
-                await fault.hold(fault.seconds if fault.kind == "slow" else None)
-            case "expire-token":
-                self._expire(request)
-            case "status" | "html" | "garbage" if fault:
-                self._send(received, self._canned(received, request, fault))
-                return
-            case "drop-before":
-                with self._lock:
-                    self._note(received, request, None, self._live_token(request))
-                connection.close()
-                return
-            case "drop-after":
-                self._handle(received, request, answered=False)
-                connection.close()
-                return
-            case "truncate":
-                await self._send_truncated(received, self._handle(received, request))
-                return
-        self._send(received, self._handle(received, request))
-
-    def _handle(self, received: HTTPServerRequest, request: Request, *, answered: bool = True) -> Response:
-        """Do what is asked, note it, and give the answer."""
-        correlation_id = new_correlation_id()
-        with self._lock:
-            token = self._live_token(request) if self._record else None
-            try:
-                if request.path in {"/oauth/token", "/token"}:
-                    response = self._oauth.token(request)
-                elif request.path == "/oauth/authorize":
-                    response = self._oauth.authorize(request)
-                else:
-                    response = self._api.answer(request, correlation_id)
-            except Exception as error:  # noqa: BLE001 - a mistake of the sandbox is an answer too
-                # Neither the query nor the error's own text is logged: they may hold a secret.
-                places = "".join(traceback.format_tb(error.__traceback__))
-                _log.error("%s %s failed: %s\n%s", request.method, request.path, type(error).__name__, places)
-                response = Refusal(500).response(correlation_id)
-            self._note(received, request, response.status if answered else None, token)
-        return response._replace(headers={**response.headers, "ININ-Correlation-Id": correlation_id})
-
-    def _canned(self, received: HTTPServerRequest, request: Request, fault: Fault) -> Response:
-        """The fault's own answer."""
-        correlation_id = new_correlation_id()
-        if fault.kind == "html":
-            reason = reasons.get(fault.status, "Error")
-            title = f"{fault.status} {reason}"
-            response = html_response(
-                fault.status, f"<html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>"
-            )
-        elif fault.kind == "garbage":
-            response = Response(200, b'{"organization": {"id": "', {"Content-Type": "application/json"})
-        else:
-            retry = {"Retry-After": f"{fault.seconds:g}"} if fault.status == 429 else {}
-            response = Refusal(fault.status, headers={**retry, **fault.headers}).response(correlation_id)
-            if fault.body is not None:
-                response = response._replace(body=fault.body.encode())
-        with self._lock:
-            self._note(received, request, response.status, self._live_token(request))
-        return response._replace(headers={"ININ-Correlation-Id": correlation_id, **response.headers})
-
-    def _live_token(self, request: Request) -> Token | None:
-        value = bearer_token(request)
-        return self._world.tokens[value] if value and self._world.is_alive(value) else None
-
-    def _expire(self, request: Request) -> None:
-        with self._lock:
-            token = self._live_token(request)
-            if token:
-                token.expires_at = self._world.now()
-
-    def _note(
-        self, received: HTTPServerRequest, request: Request, status: int | None, token: Token | None
-    ) -> None:
-        if not self._record:
-            return
-        grant = token.grant if token else None
-        form = request.headers.get("Content-Type", "").startswith("application/x-www-form-urlencoded")
-        self._calls.append(
-            Call(
-                at=self._world.now_utc(),
-                method=request.method,
-                path=request.path,
-                query=received.query,
-                status=status,
-                client_id=grant.client.client_id if grant else None,
-                user_id=grant.user.id if grant and grant.user else None,
-                authorized=token is not None,
-                headers={
-                    name: value
-                    for name, value in request.headers.items()
-                    if name.lower() not in _UNRECORDED_HEADERS
-                },
-                form_keys=tuple(parse_qs(request.body.decode("latin-1"), keep_blank_values=True))
-                if form
-                else (),
-            )
-        )
-
-    @staticmethod
-    def _send(received: HTTPServerRequest, response: Response) -> None:
-        headers = HTTPHeaders(response.headers)
-        bodiless = response.status in {204, 304}
-        if not bodiless:
-            headers["Content-Length"] = str(len(response.body))
-        start = ResponseStartLine("HTTP/1.1", response.status, reasons.get(response.status, "Unknown"))
-        body = b"" if bodiless or received.method == "HEAD" else response.body
-        connection = cast(HTTP1Connection, received.connection)
-        connection.write_headers(start, headers, body)
-        connection.finish()
-
-    @staticmethod
-    async def _send_truncated(received: HTTPServerRequest, response: Response) -> None:
-        """Promise more body than is sent, or break off in the status line; then end the connection."""
-        if received.method == "HEAD" or not response.body:
-            data = b"HTTP/1."  # there is no body to cut short
-        else:
-            headers = {**response.headers, "Content-Length": str(len(response.body) + 64)}
-            lines = [f"HTTP/1.1 {response.status} {reasons.get(response.status, 'Unknown')}"]
-            lines += [f"{name}: {value}" for name, value in headers.items()]
-            data = "\r\n".join([*lines, "", ""]).encode() + response.body
-        connection = cast(HTTP1Connection, received.connection)
-        try:
-            await connection.stream.write(data)
-        except StreamClosedError:
-            return  # the client did not wait
-        connection.close()

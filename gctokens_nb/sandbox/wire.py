@@ -1,10 +1,12 @@
 """What goes over the wire: requests, responses, and the error bodies of the platform API.
 
-Shapes: the ``ErrorBody`` model of the Genesys Cloud Python SDK.
+Shapes, codes and texts: ``ErrorBody`` and the error codes of each call in Genesys Cloud's own API definition
+(https://api.mypurecloud.com/api/v2/docs/swagger), as published by tag in GitHub api-evangelist/genesys.
 """
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -28,60 +30,185 @@ class Response(NamedTuple):
     headers: Mapping[str, str] = {}
 
 
-# What the platform says where nothing more particular applies.
-STANDARD_ERRORS = {
-    400: ("bad.request", "The request could not be understood by the server due to malformed syntax."),
-    401: ("bad.credentials", "Invalid login credentials."),
-    403: ("not.authorized", "You are not authorized to perform the requested action."),
-    404: ("not.found", "The requested resource was not found."),
-    405: ("method.not.allowed", "The method is not allowed for the requested resource."),
-    413: ("request.entity.too.large", "The request is over the size limit."),
-    415: ("unsupported.media.type", "Unsupported Media Type - the Content-Type must be application/json."),
-    429: ("too.many.requests", "Too many requests."),
-    500: ("internal.server.error", "The server encountered an unexpected condition."),
-    503: ("service.unavailable", "Service Unavailable - The server is currently unavailable."),
-    504: ("request.timeout", "The request timed out."),
+# The codes that the definitions of the calls declare, and their texts; a few that nothing declares are marked.
+# The texts' parameters are positional there: what the service calls them in messageParams is not known.
+ERRORS = {
+    "bad.request": (400, "The request could not be understood by the server due to malformed syntax."),
+    "invalid.id": (400, "A non-UUID value was specified for an ID field."),
+    "invalid.query.param.value": (
+        400,
+        "Value [{value}] is not valid for parameter [{name}]. Allowable values are: {allowed}",
+    ),
+    "invalid.value": (
+        400,
+        "Value [{value}] is not valid for field type [{type}]. Allowable values are: {allowed}",
+    ),
+    "max.idle.hipaa.token.timeout.exceeded": (
+        400,
+        "When HIPAA is enabled timeout must be 15 minutes or less",
+    ),
+    "max.idle.token.timeout.exceeded": (
+        400,
+        "When HIPAA is disabled timeout must be between 5 minutes and 8 hours.",
+    ),
+    "max.user.ids": (400, "Only 100 users can be requested at a time."),
+    "not.a.user": (
+        400,
+        "This request requires a user context. Client credentials cannot be used for requests to this resource.",
+    ),
+    "token.timeout.exceeded": (
+        400,
+        "When HIPAA is not enabled timeout must be between 300 and 28800 seconds",
+    ),
+    "token.timeout.exceeded.hipaa": (
+        400,
+        "When HIPAA is enabled timeout must be between 300 and 900 seconds",
+    ),
+    "authentication.required": (
+        401,
+        "No authentication bearer token specified in authorization header.",
+    ),
+    "bad.credentials": (401, "Invalid login credentials."),
+    "credentials.expired": (401, "The supplied credentials have expired."),  # declared by no call
+    "ip.not.authorized": (
+        401,
+        "Requests originating from this IP address are not authorized: [{address}]",
+    ),
+    "app.not.authorized.for.scope": (403, "App not authorized to use scope {scope}"),
+    "authz.policy.denied": (
+        403,
+        (
+            "Unable to perform the requested action. Your organization's security policies have denied access. "
+            "Policy ID(s): [{policies}]"
+        ),
+    ),
+    "missing.any.division.permissions": (
+        403,
+        (
+            "Unable to perform the requested action. You must have at least one of the following permissions "
+            "assigned: {permissions} in at least one of the following division(s): {divisions}"
+        ),
+    ),
+    "missing.any.permissions": (
+        403,
+        (
+            "Unable to perform the requested action. You must have at least one of the following permissions "
+            "assigned: {permissions}"
+        ),
+    ),
+    "missing.division.permission": (
+        403,
+        (
+            "Unable to perform the requested action. You are missing the following permission '{permission}' in the "
+            "provided division(s)."
+        ),
+    ),
+    "missing.permissions": (
+        403,
+        "Unable to perform the requested action. You are missing the following permission(s): {permissions}",
+    ),
+    "not.authorized": (403, "You are not authorized to perform the requested action."),
+    "client.not.found": (404, "Client was not found."),
+    "not.found": (404, "The requested resource was not found."),
+    "method.not.allowed": (  # declared by no call
+        405,
+        "The method is not allowed for the requested resource.",
+    ),
+    "client.timeout": (
+        408,
+        (
+            "The client did not produce a request within the server timeout limit. This can be caused by a slow "
+            "network connection and/or large payloads."
+        ),
+    ),
+    "request.conflict": (409, "The request conflicts with the current state of the target resource."),
+    "request.entity.too.large": (413, "The request is over the size limit. Maximum bytes: {bytes}"),
+    "unsupported.media.type": (
+        415,
+        (
+            "Unsupported Media Type - Unsupported or incorrect media type, such as an incorrect Content-Type value "
+            "in the header."
+        ),
+    ),
+    "too.many.requests": (
+        429,
+        "Rate limit exceeded the maximum [{limit}] requests within [{window}] seconds",
+    ),
+    "too.many.requests.retry.after": (
+        429,
+        "Rate limit exceeded the maximum. Retry the request in [{seconds}] seconds",
+    ),
+    "internal.server.error": (
+        500,
+        "The server encountered an unexpected condition which prevented it from fulfilling the request.",
+    ),
+    "service.unavailable": (
+        503,
+        (
+            "Service Unavailable - The server is currently unavailable (because it is overloaded or down for "
+            "maintenance)."
+        ),
+    ),
+    "authentication.request.timeout": (504, "Authentication request timeout."),
+    "request.timeout": (504, "The request timed out."),
+}
+# What is said where nothing more particular applies. All 429 have been of this code since November 2021.
+_USUAL_CODES = {
+    400: "bad.request",
+    401: "bad.credentials",
+    403: "not.authorized",
+    404: "not.found",
+    405: "method.not.allowed",
+    408: "client.timeout",
+    409: "request.conflict",
+    413: "request.entity.too.large",
+    415: "unsupported.media.type",
+    429: "too.many.requests.retry.after",
+    503: "service.unavailable",
+    504: "request.timeout",
 }
 
 
+def usual_code(status: int) -> str:
+    """The platform's error code where nothing more than the status is known."""
+    return _USUAL_CODES.get(status, "internal.server.error")
+
+
 class Refusal(Exception):  # noqa: N818 - an answer, not a failure of this program
-    """Ends the handling of a platform request with an error of the given status.
+    """Ends the handling of a platform request with an error.
 
     Args:
-        status: The HTTP status.
-        code: The platform's error code; the usual one of the status if None.
-        message: The text, where ``{name}`` stands for one of ``params``; the usual one if None.
+        code: The platform's error code, one of ``ERRORS``.
+        status: The HTTP status; that of the code if None.
+        message: The text, where ``{name}`` stands for one of ``params``; that of the code if None.
         params: The ``messageParams``.
-        details: Of the request's fields, as ``{"errorCode", "fieldName"}``.
+        field: The field of the request that is at fault, for the ``details``.
         headers: More response headers.
     """
 
     def __init__(
         self,
-        status: int,
-        code: str | None = None,
-        message: str | None = None,
+        code: str,
         *,
+        status: int | None = None,
+        message: str | None = None,
         params: Mapping[str, str] | None = None,
-        details: Sequence[Mapping[str, str]] = (),
+        field: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        usual_code, usual_message = STANDARD_ERRORS.get(status, STANDARD_ERRORS[500])
-        self.status = status
-        self.code = code or usual_code
+        usual_status, usual_message = ERRORS[code]
+        self.code = code
+        self.status = status or usual_status
         self.template = message or usual_message
         self.params = dict(params or {})
-        self.details = [dict(detail) for detail in details]
+        self.details = [{"errorCode": code, "fieldName": field}] if field else []
         self.headers = dict(headers or {})
         super().__init__(self.template)
 
     def response(self, correlation_id: str) -> Response:
         """The answer in the platform's shape, with the id that support would ask for."""
-        message = self.template
-        for name, value in self.params.items():
-            message = message.replace("{" + name + "}", value)
         body = {
-            "message": message,
+            "message": re.sub(r"\{(\w+)\}", lambda name: self.params.get(name[1], name[0]), self.template),
             "code": self.code,
             "status": self.status,
             "messageWithParams": self.template,
@@ -93,10 +220,16 @@ class Refusal(Exception):  # noqa: N818 - an answer, not a failure of this progr
         return json_response(self.status, body, self.headers)
 
 
-def invalid_field(field: str, message: str) -> Refusal:
-    """A 400 about one field of the request."""
-    code = "invalid.value"
-    return Refusal(400, code, message, details=[{"errorCode": code, "fieldName": field}])
+def invalid_query(name: str, value: str, allowed: str) -> Refusal:
+    """A 400 about one parameter of the query."""
+    params = {"value": value, "name": name, "allowed": allowed}
+    return Refusal("invalid.query.param.value", params=params, field=name)
+
+
+def invalid_value(field: str, value: object, kind: str, allowed: str) -> Refusal:
+    """A 400 about one field of the body, which is to be of this kind."""
+    params = {"value": str(value)[:100], "type": kind, "allowed": allowed}
+    return Refusal("invalid.value", params=params, field=field)
 
 
 def json_response(status: int, value: Any, headers: Mapping[str, str] | None = None) -> Response:

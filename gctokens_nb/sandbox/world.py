@@ -5,192 +5,17 @@ secrets are never the same for two organizations; people have the same names in 
 the same e-mail addresses where the organizations' names are alike. Tokens are random, as they must be.
 """
 
-import hashlib
 import re
 import secrets
 import time
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-CLIENT_CREDENTIALS = "CLIENT-CREDENTIALS"
-AUTHORIZATION_CODE = "CODE"
-PKCE = "PKCE"
-SAML2_BEARER = "SAML2-BEARER"
-GRANTS = (CLIENT_CREDENTIALS, AUTHORIZATION_CODE, PKCE, SAML2_BEARER)
+from gctokens_nb.sandbox.model import Organization, SandboxClient, SandboxUser, stable_id
+from gctokens_nb.sandbox.seeds import seeded_clients, seeded_user
 
-ALL_PERMISSIONS = (
-    "audits:audit:view",
-    "directory:organization:admin",
-    "directory:user:view",
-    "oauth:client:view",
-    "oauth:token:delete",
-    "routing:queue:view",
-)
-QUEUES = ("Billing", "Claims", "Lost property", "Reservations", "Sales")
 CODE_LIFETIME_SECONDS = 60
-USER_STATES = ("active", "inactive", "deleted")
-
-_VIEWER = ("directory:user:view",)
-_HELPDESK = ("directory:user:view", "oauth:token:delete")
-# (name, local part of the e-mail, state, permissions). The last one is a clone of a trustee's user.
-_NAMED_PEOPLE: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
-    ("Grace Hopper", "grace.hopper", "active", ALL_PERMISSIONS),
-    ("Alan Turing", "alan.turing", "active", ()),
-    ("Ada Lovelace", "ada.lovelace", "active", _HELPDESK),
-    ("Katherine Johnson", "katherine.johnson", "active", _VIEWER),
-    ("Edsger Dijkstra", "edsger.dijkstra", "active", _VIEWER),
-    ("Barbara Liskov", "barbara.liskov", "inactive", _VIEWER),
-    ("Ángela Ruiz Robles", "angela.ruiz", "active", _VIEWER),
-    ("屠呦呦 (Tu Youyou)", "youyou.tu", "active", _VIEWER),
-    ("Siobhán O'Brien", "siobhan.o'brien", "active", _VIEWER),
-    ("Maria Schmidt", "maria.schmidt", "active", _VIEWER),
-    ("Maria Schmidt", "maria.schmidt2", "active", _VIEWER),
-    ("Dennis Ritchie", "dennis.ritchie", "inactive", _VIEWER),
-    ("Rosalind Franklin", "rosalind.franklin", "deleted", ()),
-    ("Emmy Noether", "emmy.noether", "active", _VIEWER),
-    ("Søren Kierkegaard", "soren.kierkegaard", "active", _VIEWER),
-    ("Chien-Shiung Wu", "chien-shiung.wu", "active", _VIEWER),
-    ("Mary Jackson", "mary.jackson", "active", _HELPDESK),
-    ("Srinivasa Ramanujan", "srinivasa.ramanujan", "active", _VIEWER),
-    ("Hedy Lamarr", "hedy.lamarr", "active", _VIEWER),
-    ("Rózsa Péter", "rozsa.peter", "active", _VIEWER),
-)
-_FIRST_NAMES = [
-    "Amara",
-    "Bilal",
-    "Chiara",
-    "Dmitri",
-    "Elif",
-    "Farah",
-    "Goran",
-    "Hana",
-    "Ivan",
-    "Jelena",
-    "Kofi",
-    "Leila",
-    "Mateo",
-    "Nadia",
-    "Olu",
-    "Priya",
-    "Quentin",
-    "Rosa",
-    "Sven",
-    "Tomas",
-    "Uma",
-    "Viktor",
-    "Wanda",
-    "Xin",
-    "Yara",
-    "Zoltan",
-]
-_LAST_NAMES = [
-    "Adeyemi",
-    "Baker",
-    "Costa",
-    "Dubois",
-    "Eriksson",
-    "Fischer",
-    "Garcia",
-    "Haddad",
-    "Ivanova",
-    "Jensen",
-    "Kowalski",
-    "Lindqvist",
-    "Moreau",
-    "Novak",
-    "Okafor",
-    "Petrov",
-    "Quinn",
-    "Rossi",
-    "Silva",
-    "Tanaka",
-    "Ueda",
-    "Varga",
-    "Weber",
-    "Xu",
-    "Yilmaz",
-    "Zhang",
-]
-_SCOPE_ROOTS = [
-    "alerting",
-    "analytics",
-    "architect",
-    "assistants",
-    "audits",
-    "authorization",
-    "billing",
-    "content-management",
-    "conversations",
-    "dialog",
-    "external-contacts",
-    "fax",
-    "flows",
-    "geolocation",
-    "groups",
-    "integrations",
-    "journey",
-    "knowledge",
-    "languages",
-    "notifications",
-    "oauth",
-    "organization",
-    "outbound",
-    "presence",
-    "quality",
-    "recordings",
-    "routing",
-    "scripts",
-    "users",
-    "workforce-management",
-]
-
-
-class Organization(NamedTuple):
-    """An organization by id and name."""
-
-    id: str
-    name: str
-
-
-class HomeUser(NamedTuple):
-    """The user of a trustee organization that a clone was made of."""
-
-    id: str
-    organization: Organization
-
-
-@dataclass(frozen=True, slots=True)
-class SandboxUser:
-    """A person of the organization.
-
-    ``state`` is active, inactive or deleted. ``cloned_from`` is set for the clone of a trustee's user.
-    """
-
-    id: str
-    name: str
-    email: str
-    state: str = "active"
-    permissions: tuple[str, ...] = ()
-    cloned_from: HomeUser | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SandboxClient:
-    """An OAuth client. ``client_secret`` is None for a public client; reprs mask it.
-
-    ``permissions`` count for client credentials only: other tokens have those of their user.
-    """
-
-    name: str
-    client_id: str
-    client_secret: str | None = field(repr=False)
-    grant: str
-    permissions: tuple[str, ...] = ()
-    redirect_uris: tuple[str, ...] = ()
-    state: str = "active"
-    scope: tuple[str, ...] = ()
 
 
 class Grant:
@@ -247,13 +72,6 @@ class Revocation(NamedTuple):
     by_client_id: str
 
 
-def stable_id(seed: str) -> str:
-    """The version 5 UUID of ``seed``, in the sandbox's own namespace."""
-    digits = hashlib.sha1(b"gctokens_nb.sandbox/" + seed.encode(), usedforsecurity=False).hexdigest()
-    variant = "89ab"[int(digits[16], 16) & 3]
-    return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
-
-
 class World:
     """The state of one organization. Not thread-safe by itself: the sandbox holds a lock around it.
 
@@ -261,15 +79,19 @@ class World:
         organization: Its name; all seeded data derive from it.
         users: How many to seed.
         token_lifetime_seconds: How long access tokens live.
+        hipaa: Whether the organization handles health data, which allows it an idle timeout of 15 minutes at most.
     """
 
-    def __init__(self, organization: str, users: int, token_lifetime_seconds: float) -> None:
+    def __init__(
+        self, organization: str, users: int, token_lifetime_seconds: float, *, hipaa: bool = False
+    ) -> None:
         self.organization = Organization(stable_id(f"{organization}/organization"), organization)
         self.home_organization = Organization(stable_id(f"{organization}/trustee"), f"{organization} Partner")
         self.division = Organization(stable_id(f"{organization}/division"), "Home")
         label = re.sub(r"[^a-z0-9]+", "-", organization.lower()).strip("-")
         self.domain = f"{label or self.organization.id[:8]}.example"
         self.token_lifetime_seconds = token_lifetime_seconds
+        self.hipaa = hipaa
         self.clock_offset_seconds = 0.0
         self.users: list[SandboxUser] = []
         self._positions_by_id: dict[str, int] = {}
@@ -284,15 +106,15 @@ class World:
         self._grants_by_user: dict[str, set[Grant]] = {}
         self.revocations: list[Revocation] = []
         self.idle_timeout: dict[str, Any] = {
-            "idleTokenTimeoutSeconds": 3600,
+            "idleTokenTimeoutSeconds": 900 if hipaa else 3600,
             "enableIdleTokenTimeout": True,
             "inactivityTimeoutUnit": "Minutes",
             "inactivityTimeoutGroupsEnabled": False,
             "inactivityTimeoutGroupBundles": [],
         }
         for index in range(users):
-            self._keep(self._seeded_user(index))
-        for client in _seeded_clients(organization):
+            self._keep(seeded_user(index, organization, self.domain, self.home_organization))
+        for client in seeded_clients(organization):
             self.clients[client.client_id] = client
 
     # Time
@@ -305,22 +127,17 @@ class World:
         """The same as an aware datetime."""
         return datetime.fromtimestamp(self.now(), UTC)
 
-    # Users
+    # References
 
-    def _seeded_user(self, index: int) -> SandboxUser:
-        user_id = stable_id(f"{self.organization.name}/user/{index}")
-        if index < len(_NAMED_PEOPLE):
-            name, local_part, state, permissions = _NAMED_PEOPLE[index]
-            clone_of = None
-            if index == len(_NAMED_PEOPLE) - 1:
-                clone_of = HomeUser(
-                    stable_id(f"{self.organization.name}/trustee/user"), self.home_organization
-                )
-            return SandboxUser(user_id, name, f"{local_part}@{self.domain}", state, permissions, clone_of)
-        first = _FIRST_NAMES[index % len(_FIRST_NAMES)]
-        last = _LAST_NAMES[index // len(_FIRST_NAMES) % len(_LAST_NAMES)]
-        email = f"{first}.{last}.{index}@{self.domain}".lower()
-        return SandboxUser(user_id, f"{first} {last} {index}", email, "active", _VIEWER)
+    def division_reference(self) -> dict[str, str]:
+        """The organization's only division, as other things refer to it."""
+        return {**self.division._asdict(), "selfUri": f"/api/v2/authorization/divisions/{self.division.id}"}
+
+    def role_id(self, name: str) -> str:
+        """The id of the role of that name."""
+        return stable_id(f"{self.organization.name}/role/{name}")
+
+    # Users
 
     def _keep(self, user: SandboxUser) -> None:
         self._positions_by_id[user.id] = len(self.users)
@@ -430,9 +247,14 @@ class World:
         now = self.now()
         return now >= token.expires_at or (idles_at is not None and now >= idles_at)
 
+    def known_token(self, value: str) -> Token | None:
+        """The token, expired or not; None where it was never issued, is revoked, or its client is disabled."""
+        token = self.tokens.get(value)
+        return token if token and token.grant.client.state != "disabled" else None
+
     def is_alive(self, value: str) -> bool:
         """Whether a request with this access token would be let in now."""
-        token = self.tokens.get(value)
+        token = self.known_token(value)
         return token is not None and not self.has_expired(token)
 
     def revoke_token(self, value: str) -> None:
@@ -467,62 +289,3 @@ class World:
         for value in [value for value, code in self.codes.items() if code.user is user]:
             del self.codes[value]
         self.revocations.append(Revocation(self.now_utc(), user.id, by_client_id))
-
-
-def permission_policies(permissions: Collection[str]) -> dict[str, list[dict[str, Any]]]:
-    """Role name to the policies of that role: a role for each domain, a policy for each entity."""
-    roles: dict[str, dict[str, list[str]]] = {}
-    for permission in sorted(permissions):
-        domain, entity, action = permission.split(":")
-        roles.setdefault(domain, {}).setdefault(entity, []).append(action)
-    return {
-        f"{domain.capitalize()} role": [
-            {"domain": domain, "entityName": entity, "actions": actions}
-            for entity, actions in entities.items()
-        ]
-        for domain, entities in roles.items()
-    }
-
-
-def _seeded_clients(organization: str) -> list[SandboxClient]:
-    redirect_uris = (
-        "http://127.0.0.1/",
-        "http://127.0.0.1/callback",
-        "http://localhost/",
-        "http://localhost/callback",
-        "https://notebooks.example.org/callback",
-    )
-    many_scopes = tuple(root + suffix for root in _SCOPE_ROOTS for suffix in ("", ":readonly"))
-    admin_scopes = ("audits:readonly", "oauth", "organization", "users:readonly")
-    user_scopes = ("authorization:readonly", "oauth", "organization:readonly", "users:readonly")
-
-    def client(
-        name: str,
-        grant: str,
-        permissions: tuple[str, ...] = (),
-        *,
-        scope: tuple[str, ...] = (),
-        state: str = "active",
-    ) -> SandboxClient:
-        seed = f"{organization}/client/{name}"
-        secret = hashlib.sha256(f"gctokens_nb.sandbox/{seed}/secret".encode()).hexdigest()[:43]
-        return SandboxClient(
-            name,
-            stable_id(seed),
-            None if grant == PKCE else secret,
-            grant,
-            permissions,
-            redirect_uris if grant in {AUTHORIZATION_CODE, PKCE} else (),
-            state,
-            scope,
-        )
-
-    return [
-        client("admin", CLIENT_CREDENTIALS, ALL_PERMISSIONS, scope=admin_scopes),
-        client("no permissions", CLIENT_CREDENTIALS),
-        client("disabled", CLIENT_CREDENTIALS, ALL_PERMISSIONS, scope=admin_scopes, state="disabled"),
-        client("many scopes", CLIENT_CREDENTIALS, _VIEWER, scope=many_scopes),
-        client("web app", AUTHORIZATION_CODE, scope=user_scopes),
-        client("single page app", PKCE, scope=user_scopes),
-        client("saml", SAML2_BEARER, scope=user_scopes),
-    ]

@@ -184,8 +184,10 @@ def test_pkce_is_renewed(
 
 
 def test_unknown_grant_type_is_kept(sdk: ModuleType, client: Any, sandbox: Sandbox) -> None:
-    """A grant type that the SDK has no word for, PKCE among them, is lost in it; ours keeps it as it came."""
-    client.access_token = sandbox.issue_token(client="single page app")
+    """A grant type that the SDK has no word for is lost in it; ours keeps it as it came."""
+    client.access_token = sandbox.issue_token()
+    body = '{"OAuthClient": {"name": "x", "authorizedGrantType": "PKCE"}}'
+    sandbox.add_fault(Fault("status", path="/tokens/me", status=200, body=body))
     theirs = sdk.TokensApi(client).get_tokens_me()
     assert theirs.o_auth_client.authorized_grant_type == "outdated_sdk_version"
     with gct.connect(sandbox.environment, access_token=client.access_token) as gc:

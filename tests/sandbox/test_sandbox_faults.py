@@ -28,7 +28,48 @@ def test_status_429_says_when(ask, admin, sandbox):
     """429 carries Retry-After, one second unless told otherwise."""
     sandbox.add_fault(Fault("status", status=429, times=1))
     sandbox.add_fault(Fault("status", status=429, seconds=7))
-    assert [ask("GET", "tokens/me", admin).headers["Retry-After"] for _ in range(2)] == ["1", "7"]
+    answers = [ask("GET", "tokens/me", admin) for _ in range(2)]
+    assert [answer.headers["Retry-After"] for answer in answers] == ["1", "7"]
+    assert [(error["code"], error["message"]) for error in (answer.json() for answer in answers)] == [
+        (
+            "too.many.requests.retry.after",
+            f"Rate limit exceeded the maximum. Retry the request in [{seconds}] seconds",
+        )
+        for seconds in (1, 7)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "message", "params"),
+    [
+        (
+            "too.many.requests",
+            429,
+            "Rate limit exceeded the maximum [300] requests within [60] seconds",
+            {"limit": "300", "window": "60"},
+        ),
+        (
+            "ip.not.authorized",
+            401,
+            "Requests originating from this IP address are not authorized: [192.0.2.1]",
+            {"address": "192.0.2.1"},
+        ),
+        (
+            "request.conflict",
+            409,
+            "The request conflicts with the current state of the target resource.",
+            {},
+        ),
+    ],
+)
+def test_status_of_a_code(ask, admin, sandbox, code, status, message, params):
+    """Each of the platform's error codes can be asked for, and has its own status and text."""
+    sandbox.add_fault(Fault("status", code=code))
+    answer = ask("GET", "tokens/me", admin)
+    error = answer.json()
+    assert (answer.status_code, error["status"], error["code"]) == (status, status, code)
+    assert (error["message"], error["messageParams"]) == (message, params)
+    assert ("Retry-After" in answer.headers) is (status == 429)
 
 
 def test_status_with_body_and_headers(ask, admin, sandbox):
@@ -44,7 +85,9 @@ def test_status_without_a_body(admin, sandbox, status, kind):
     """204 and 304 have no body, so that nothing of it is taken for the next answer."""
     sandbox.add_fault(Fault(kind, status=status, times=1))
     address = sandbox.base_url.removeprefix("http://").split(":")
-    request = f"GET /api/v2/tokens/me HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {admin}\r\n"
+    request = (
+        f"GET /api/v2/tokens/me HTTP/1.1\r\nHost: {':'.join(address)}\r\nAuthorization: Bearer {admin}\r\n"
+    )
     with socket.create_connection((address[0], int(address[1])), timeout=10) as connection:
         connection.sendall(f"{request}\r\n{request}Connection: close\r\n\r\n".encode())
         answers = b"".join(iter(lambda: connection.recv(65536), b""))
@@ -263,6 +306,7 @@ def test_faults_from_the_start(http):
     [
         ("explode", {}, "unknown kind of fault 'explode': choose one of drop-after, "),
         ("status", {"path": "("}, "is no regular expression"),
+        ("status", {"code": "tea"}, "unknown error code 'tea': choose one of bad.request, "),
         *(("status", {"status": status}, f"200 to 599, not {status}") for status in (0, 99, 100, 199, 600)),
     ],
 )
@@ -278,6 +322,8 @@ def test_faults_as_text():
     assert (fault.kind, fault.status, fault.times, fault.method) == ("status", 429, 3, "GET")
     assert (fault.probability, fault.seconds, fault.after) == (0.5, 2.0, 1)
     assert Fault.from_text("html").status == 502
+    fault = Fault.from_text("status:code=ip.not.authorized")
+    assert (fault.status, fault.code) == (401, "ip.not.authorized")
 
 
 @pytest.mark.parametrize("text", ["", "explode", "status:429", "status:color=red", "status:times=often"])

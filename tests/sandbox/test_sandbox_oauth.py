@@ -118,16 +118,12 @@ def test_secrets_of_any_characters(sandbox, http, encoding, secret):
         "Basic !!!",
         "Bearer abc",
         "wrong secret",
-        "public client",
     ],
 )
 def test_who_is_not_the_client(sandbox, http, authorization):
     """Unknown client, wrong secret, unreadable header: all get the same 401."""
     if authorization == "wrong secret":
         pair = sandbox.client("admin").client_id + ":wrong"
-        authorization = "Basic " + base64.b64encode(pair.encode()).decode()
-    if authorization == "public client":
-        pair = sandbox.client("single page app").client_id + ":"
         authorization = "Basic " + base64.b64encode(pair.encode()).decode()
     answer = http.post(
         f"{sandbox.base_url}/oauth/token",
@@ -137,6 +133,18 @@ def test_who_is_not_the_client(sandbox, http, authorization):
     )
     assert refused(answer) == (401, "invalid_client", "authentication failed")
     assert answer.headers["WWW-Authenticate"].startswith("Basic")
+
+
+@pytest.mark.parametrize(("client", "secret"), [("admin", ""), ("single page app", "wrong")])
+def test_an_empty_secret_is_for_public_clients(sandbox, http, client, secret):
+    """No confidential client passes with an empty secret, and no public one with another."""
+    answer = http.post(
+        f"{sandbox.base_url}/oauth/token",
+        data={"grant_type": "client_credentials"},
+        auth=(sandbox.client(client).client_id, secret),
+        timeout=10,
+    )
+    assert refused(answer) == (401, "invalid_client", "authentication failed")
 
 
 def test_confidential_client_without_secret(sandbox, http):
@@ -194,6 +202,19 @@ def test_code_with_pkce(authorize, post, sandbox, client):
         timeout=10,
     )
     assert me.json()["name"] == "Ada Lovelace"
+
+
+def test_public_client_may_send_an_empty_secret(authorize, sandbox, http):
+    """A public client may name itself in the header, as `Basic id:`, instead of the form."""
+    code = landed(authorize("single page app"))["code"]
+    answer = http.post(
+        f"{sandbox.base_url}/oauth/token",
+        data=code_form(code),
+        auth=(sandbox.client("single page app").client_id, ""),
+        timeout=10,
+    )
+    assert answer.status_code == 200
+    assert sandbox.is_alive(answer.json()["access_token"])
 
 
 def test_code_without_pkce(authorize, post):

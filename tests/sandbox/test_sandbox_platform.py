@@ -40,10 +40,10 @@ def test_token_info_has_every_field(ask, admin, sandbox):
 
 
 @pytest.mark.parametrize(
-    ("client", "grant"), [("web app", "CODE"), ("single page app", "PKCE"), ("saml", "SAML2-BEARER")]
+    ("client", "grant"), [("web app", "CODE"), ("single page app", "CODE"), ("saml", "SAML2-BEARER")]
 )
 def test_token_info_of_a_user_has_no_role_divisions(ask, sandbox, client, grant):
-    """Role divisions belong to client credentials only."""
+    """Role divisions belong to client credentials only; grant types are the service's, which has no word for PKCE."""
     client_info = ask("GET", "tokens/me", sandbox.issue_token(client=client)).json()["OAuthClient"]
     assert client_info["authorizedGrantType"] == grant
     assert "roleDivisions" not in client_info
@@ -64,11 +64,19 @@ def test_scopes_can_be_many(ask, sandbox):
     assert len(set(info["authorizedScope"])) == 60
 
 
-def test_disabled_client_is_told(ask, sandbox):
-    """A token issued before its client was disabled shows that state, and when the client goes."""
-    client = ask("GET", "tokens/me", sandbox.issue_token(client="disabled")).json()["OAuthClient"]
-    assert client["state"] == "disabled"
+def test_inactive_client_is_told(ask, sandbox):
+    """A token issued before its client became inactive shows that state, and when the client goes."""
+    sandbox.add_client("leaving", client_secret="s", state="inactive")
+    client = ask("GET", "tokens/me", sandbox.issue_token(client="leaving")).json()["OAuthClient"]
+    assert client["state"] == "inactive"
     assert client["dateToDelete"].endswith("Z")
+
+
+def test_tokens_of_a_disabled_client_are_invalid(ask, sandbox):
+    """A token issued before its client was disabled is good for nothing."""
+    token = sandbox.issue_token(client="disabled")
+    assert not sandbox.is_alive(token)
+    assert ask("GET", "tokens/me", token).json()["code"] == "bad.credentials"
 
 
 def test_head_says_alive_without_a_body(ask, admin):
@@ -123,14 +131,13 @@ def test_delete_token_is_idempotent(ask, admin, sandbox):
 
 @pytest.mark.parametrize("bad", ["x", "..%2Foauth", "%2e%2e", "123", "00000000-0000-0000-0000-00000000000g"])
 def test_delete_token_wants_a_uuid(ask, admin, sandbox, bad):
-    """An id that is no UUID gets 400 and names the field."""
+    """An id that is no UUID gets 400."""
     answer = requests.Request("DELETE", "http://x").prepare()  # unnormalised path
     answer.url = f"{sandbox.base_url}/api/v2/tokens/{bad}"
     answer.headers["Authorization"] = f"Bearer {admin}"
     with requests.Session() as session:
         error = session.send(answer, timeout=10).json()
     assert (error["status"], error["code"]) == (400, "bad.request")
-    assert error["details"] == [{"errorCode": "invalid.id", "fieldName": "userId"}]
 
 
 def test_delete_token_of_nobody(ask, admin, sandbox):
@@ -248,8 +255,6 @@ def test_timeout_counts_at_once(ask, admin, sandbox):
 @pytest.mark.parametrize(
     ("field", "change"),
     [
-        ("idleTokenTimeoutSeconds", {"idleTokenTimeoutSeconds": 299}),
-        ("idleTokenTimeoutSeconds", {"idleTokenTimeoutSeconds": 28801}),
         ("idleTokenTimeoutSeconds", {"idleTokenTimeoutSeconds": "600"}),
         ("idleTokenTimeoutSeconds", {"idleTokenTimeoutSeconds": True}),
         ("enableIdleTokenTimeout", {"enableIdleTokenTimeout": "yes"}),
@@ -266,7 +271,7 @@ def test_timeout_counts_at_once(ask, admin, sandbox):
         ),
         (
             "timeoutSeconds",
-            {"inactivityTimeoutGroupBundles": [{"priority": 1, "timeoutSeconds": 1, "groups": []}]},
+            {"inactivityTimeoutGroupBundles": [{"priority": 1, "timeoutSeconds": "300", "groups": []}]},
         ),
         (
             "groups",
@@ -281,6 +286,72 @@ def test_timeout_has_limits(ask, admin, field, change):
     assert (error["status"], error["code"]) == (400, "invalid.value")
     assert error["details"] == [{"errorCode": "invalid.value", "fieldName": field}]
     assert ask("GET", "tokens/timeout", admin).json() == before
+
+
+@pytest.mark.parametrize(
+    ("hipaa", "too_short", "too_long", "code", "message"),
+    [
+        (
+            False,
+            299,
+            28801,
+            "token.timeout.exceeded",
+            "When HIPAA is not enabled timeout must be between 300 and 28800 seconds",
+        ),
+        (
+            True,
+            299,
+            901,
+            "token.timeout.exceeded.hipaa",
+            "When HIPAA is enabled timeout must be between 300 and 900 seconds",
+        ),
+    ],
+)
+def test_timeout_is_bounded(http, hipaa, too_short, too_long, code, message):
+    """An idle timeout out of bounds has a code of its own; under HIPAA the longest is 900 seconds."""
+    with Sandbox(hipaa=hipaa) as sandbox:
+        url = f"{sandbox.base_url}/api/v2/tokens/timeout"
+        headers = {"Authorization": f"Bearer {sandbox.issue_token(client='admin')}"}
+        before = http.get(url, headers=headers, timeout=10).json()
+        assert before["idleTokenTimeoutSeconds"] == (900 if hipaa else 3600)
+        for seconds in (too_short, too_long):
+            error = http.put(
+                url, headers=headers, json={"idleTokenTimeoutSeconds": seconds}, timeout=10
+            ).json()
+            assert (error["status"], error["code"], error["message"]) == (400, code, message)
+        assert http.get(url, headers=headers, timeout=10).json() == before
+        change = {"idleTokenTimeoutSeconds": too_long - 1}
+        assert http.put(url, headers=headers, json=change, timeout=10).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("hipaa", "seconds", "code", "message"),
+    [
+        (
+            False,
+            28801,
+            "max.idle.token.timeout.exceeded",
+            "When HIPAA is disabled timeout must be between 5 minutes and 8 hours.",
+        ),
+        (
+            True,
+            901,
+            "max.idle.hipaa.token.timeout.exceeded",
+            "When HIPAA is enabled timeout must be 15 minutes or less",
+        ),
+    ],
+)
+def test_timeout_of_a_group_is_bounded(http, hipaa, seconds, code, message):
+    """So has the idle timeout of groups."""
+    with Sandbox(hipaa=hipaa) as sandbox:
+        bundle = {"priority": 1, "timeoutSeconds": seconds, "groups": []}
+        error = http.put(
+            f"{sandbox.base_url}/api/v2/tokens/timeout",
+            headers={"Authorization": f"Bearer {sandbox.issue_token(client='admin')}"},
+            json={"inactivityTimeoutGroupBundles": [bundle]},
+            timeout=10,
+        ).json()
+        assert (error["status"], error["code"], error["message"]) == (400, code, message)
 
 
 def test_timeout_needs_json(ask, admin):
@@ -383,7 +454,10 @@ def test_rate_limit(http):
         assert 20 <= int(refused.headers["Retry-After"]) <= 40
         error = refused.json()
         assert error["code"] == "too.many.requests.retry.after"
-        assert error["message"] == "Rate limit exceeded the maximum [3] requests within [60] seconds"
+        assert error["message"] == (
+            "Rate limit exceeded the maximum. Retry the request in "
+            f"[{refused.headers['Retry-After']}] seconds"
+        )
         assert get(tokens[1]).status_code == 200
         sandbox.advance(40)
         assert get(tokens[0]).status_code == 200
@@ -432,8 +506,11 @@ def test_users_me_tells_the_last_token(ask, sandbox):
 def test_users_me_needs_a_user(ask, admin):
     """Client credentials act for nobody: 400 says so."""
     error = ask("GET", "users/me", admin).json()
-    assert (error["status"], error["code"]) == (400, "bad.request")
-    assert "user context" in error["message"]
+    assert (error["status"], error["code"]) == (400, "not.a.user")
+    assert error["message"] == (
+        "This request requires a user context. "
+        "Client credentials cannot be used for requests to this resource."
+    )
 
 
 def test_user_pages(ask, admin, sandbox):
@@ -464,9 +541,24 @@ def test_user_pages_choose(ask, admin, sandbox):
     "query", ["pageSize=0", "pageSize=501", "pageNumber=x", "state=gone", "sortOrder=up"]
 )
 def test_user_pages_refuse(ask, admin, query):
-    """A query outside the limits gets 400 and names the field."""
+    """A query outside the limits gets 400 and names the parameter."""
     error = ask("GET", f"users?{query}", admin).json()
-    assert (error["code"], error["details"][0]["fieldName"]) == ("invalid.value", query.partition("=")[0])
+    name, _, value = query.partition("=")
+    assert (error["code"], error["details"][0]["fieldName"]) == ("invalid.query.param.value", name)
+    assert error["message"].startswith(
+        f"Value [{value}] is not valid for parameter [{name}]. Allowable values are: "
+    )
+
+
+def test_users_by_id_are_a_hundred_at_most(ask, admin):
+    """A request for more ids is refused as a whole."""
+    ids = [str(uuid4()) for _ in range(101)]
+    error = ask("GET", "users", admin, params={"id": ids}).json()
+    assert (error["code"], error["message"]) == (
+        "max.user.ids",
+        "Only 100 users can be requested at a time.",
+    )
+    assert ask("GET", "users", admin, params={"id": ids[1:]}).status_code == 200
 
 
 def search(ask, token, *clauses: dict[str, Any], **options: Any) -> requests.Response:
@@ -535,6 +627,7 @@ def test_search_pages(ask, admin, sandbox):
         ids += [user["id"] for user in answer["results"]]
     there = sum(user.state != "deleted" for user in sandbox.users)
     assert (answer["total"], answer["pageCount"], answer["pageNumber"]) == (there, 3, 3)
+    assert answer["types"] == ["users"]
     assert len(set(ids)) == len(ids) == there
 
 
@@ -582,16 +675,26 @@ def test_search_needs_the_permission(ask, sandbox):
 
 
 def test_oauth_clients(ask, admin, sandbox):
-    """The clients are listed with their secrets, as the platform does, for oauth:client:view only."""
+    """The clients are listed for oauth:client:view only, and without their secrets."""
     page = ask("GET", "oauth/clients", admin).json()
     assert [client["name"] for client in page["entities"]] == [client.name for client in sandbox.clients]
     web_app = sandbox.client("web app")
     one = ask("GET", f"oauth/clients/{web_app.client_id}", admin).json()
     assert one in page["entities"]
-    assert one["secret"] == web_app.client_secret
+    assert not [client for client in page["entities"] if "secret" in client]
+    assert {client["authorizedGrantType"] for client in page["entities"]} == {
+        "CLIENT-CREDENTIALS",
+        "CODE",
+        "SAML2-BEARER",
+    }
     assert one["accessTokenValiditySeconds"] == 86400
     assert one["registeredRedirectUri"] == list(web_app.redirect_uris)
-    assert ask("GET", f"oauth/clients/{uuid4()}", admin).status_code == 404
+    missing = ask("GET", f"oauth/clients/{uuid4()}", admin).json()
+    assert (missing["status"], missing["code"], missing["message"]) == (
+        404,
+        "client.not.found",
+        "Client was not found.",
+    )
     token = sandbox.issue_token(client="many scopes")
     assert ask("GET", "oauth/clients", token).json()["messageParams"] == {
         "permissions": "[oauth:client:view]"
@@ -657,6 +760,7 @@ def test_queues_need_the_permission(ask, sandbox):
         ("name=cl*", ["Claims"]),
         ("name=*il*", ["Billing"]),
         ("id=00000000-0000-4000-8000-000000000000", []),
+        ("divisionId=00000000-0000-4000-8000-000000000000", []),
     ],
 )
 def test_queues_choose(ask, admin, query, names):
@@ -667,10 +771,87 @@ def test_queues_choose(ask, admin, query, names):
 
 @pytest.mark.parametrize(
     ("query", "code"),
-    [("id=x", "invalid.id"), ("sortOrder=up", "invalid.value"), ("pageSize=0", "invalid.value")],
+    [
+        ("id=x", "invalid.id"),
+        ("divisionId=x", "invalid.id"),
+        ("sortOrder=up", "invalid.query.param.value"),
+        ("pageSize=0", "invalid.query.param.value"),
+    ],
 )
 def test_queues_refuse(ask, admin, query, code):
     """A query that is not allowed gets 400 and names the field."""
     error = ask("GET", f"routing/queues?{query}", admin).json()
     assert (error["status"], error["code"]) == (400, code)
     assert error["details"] == [{"errorCode": code, "fieldName": query.partition("=")[0]}]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "scope", "named"),
+    [
+        ("GET", "tokens/me", "user-basic-info", "user-basic-info"),
+        ("HEAD", "tokens/me", "user-basic-info", None),
+        ("DELETE", "tokens/{user}", "user-basic-info", "user-basic-info"),
+        ("DELETE", "tokens/me", "user-basic-info", "user-basic-info"),
+        ("GET", "tokens/timeout", "authorization:readonly", "authorization"),
+        ("GET", "tokens/timeout", "organization", "authorization"),
+        ("PUT", "tokens/timeout", "authorization", "authorization"),
+        ("GET", "users/me", "user-basic-info", "user-basic-info"),
+        ("GET", "users", "users:readonly", "users"),
+        ("POST", "users/search", "users", "users"),
+        ("GET", "oauth/clients", "oauth:readonly", "oauth"),
+        ("GET", "oauth/clients/{client}", "oauth", "oauth"),
+        ("GET", "authorization/subjects/me", "authorization", "authorization"),
+        ("GET", "routing/queues", "routing:readonly", "routing"),
+    ],
+)
+def test_scopes_enforced(http, method, path, scope, named):
+    """Where the organization enforces scopes, a person's client can do only what one of its scopes covers."""
+    with Sandbox(enforce_scopes=True) as sandbox:
+        sandbox.add_client("has", grant="CODE", client_secret="s", scope=[scope])
+        sandbox.add_client("has not", grant="CODE", client_secret="s", scope=["alerting"])
+        path = path.format(user=sandbox.users[3].id, client=sandbox.client("admin").client_id)
+        body = {"query": [{"type": "MATCH_ALL"}]} if "search" in path else {}
+
+        def call(client: str) -> requests.Response:
+            url, token = f"{sandbox.base_url}/api/v2/{path}", sandbox.issue_token(client=client)
+            headers = {"Authorization": f"Bearer {token}"}
+            return http.request(method, url, headers=headers, json=body, timeout=10)
+
+        assert call("has").ok
+        refused = call("has not")
+        assert refused.status_code == 403
+        if named:
+            error = refused.json()
+            assert (error["code"], error["message"]) == (
+                "app.not.authorized.for.scope",
+                f"App not authorized to use scope {named}",
+            )
+
+
+def test_reading_scopes_do_not_write(http):
+    """A scope for reading the idle timeout does not let it be changed."""
+    with Sandbox(enforce_scopes=True) as sandbox:
+        sandbox.add_client("reader", grant="CODE", client_secret="s", scope=["authorization:readonly"])
+        answer = http.put(
+            f"{sandbox.base_url}/api/v2/tokens/timeout",
+            headers={"Authorization": f"Bearer {sandbox.issue_token(client='reader')}"},
+            json={"idleTokenTimeoutSeconds": 900},
+            timeout=10,
+        )
+        assert answer.json()["code"] == "app.not.authorized.for.scope"
+
+
+def test_scopes_bind_no_client_credentials(http):
+    """Scopes bind clients that act for people: client credentials have roles instead."""
+    with Sandbox(enforce_scopes=True) as sandbox:
+        token = sandbox.issue_token(client="no permissions")
+        answer = http.get(
+            f"{sandbox.base_url}/api/v2/tokens/me", headers={"Authorization": f"Bearer {token}"}, timeout=10
+        )
+        assert answer.json()["authorizedScope"] == []
+
+
+def test_scopes_bind_nobody_unless_enforced(ask, sandbox):
+    """By default an organization does not enforce scopes."""
+    sandbox.add_client("bare", grant="CODE", client_secret="s")
+    assert ask("GET", "tokens/me", sandbox.issue_token(client="bare")).status_code == 200

@@ -1,5 +1,6 @@
 """The life of the sandbox: its handles, its record, its seeded people, its command line."""
 
+import base64
 import errno
 import http.client
 import json
@@ -15,8 +16,9 @@ from collections import Counter
 import pytest
 import requests
 
-from gctokens_nb.sandbox import Sandbox, SandboxError
+from gctokens_nb.sandbox import Fault, Sandbox, SandboxError
 from gctokens_nb.sandbox.__main__ import main
+from gctokens_nb.sandbox.hosts import OwnNames
 
 
 def test_keeps_connections_alive(admin, sandbox):
@@ -81,6 +83,93 @@ def test_loopback_by_name_and_by_choice():
         with Sandbox(host=host, allow_non_loopback=True) as sandbox:
             assert sandbox.base_url.startswith(announced)
             assert requests.get(sandbox.base_url, timeout=10).status_code == 404
+
+
+def asked_as(sandbox: Sandbox, *host_headers: str, path: str = "/api/v2/tokens/me") -> int:
+    """The status of a request that comes with these Host headers."""
+    connection = http.client.HTTPConnection(sandbox.base_url.removeprefix("http://"), timeout=10)
+    connection.putrequest("GET", path, skip_host=True)
+    for value in host_headers:
+        connection.putheader("Host", value)
+    connection.endheaders()
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "LocalHost", "[::1]"])
+def test_answers_to_its_own_names(sandbox, name):
+    """Requests may name the sandbox by address or as localhost, with its port."""
+    port = sandbox.base_url.rpartition(":")[2]
+    assert asked_as(sandbox, f"{name}:{port}") == 401
+    assert asked_as(sandbox, name) == 421
+    assert asked_as(sandbox, f"{name}:1") == 421
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "attacker.example",
+        "attacker.example:{port}",
+        "127.0.0.1.attacker.example:{port}",
+        "localhost.attacker.example:{port}",
+        "192.0.2.1:{port}",
+        "",
+    ],
+)
+@pytest.mark.parametrize("path", ["/api/v2/tokens/me", "/oauth/authorize", "/nowhere"])
+def test_answers_to_no_other_name(sandbox, host, path):
+    """A page that made its own name resolve to this machine gets nothing, whatever it asks for."""
+    sandbox.add_fault(Fault("status", status=200))
+    assert asked_as(sandbox, host.format(port=sandbox.base_url.rpartition(":")[2]), path=path) == 421
+
+
+def test_a_request_for_somebody_else_has_no_effect(sandbox, ask, admin):
+    """What is refused for its name is not done: it is recorded, as nobody's, and told by which names it would be."""
+    answer = ask("DELETE", "tokens/me", admin, headers={"Host": "attacker.example"})
+    port = sandbox.base_url.rpartition(":")[2]
+    assert answer.status_code == 421
+    assert f"127.0.0.1:{port}, [::1]:{port}, localhost:{port}" in answer.text
+    assert answer.headers["Content-Type"] == "text/plain"
+    assert sandbox.is_alive(admin)
+    assert [(call.status, call.authorized) for call in sandbox.calls] == [(421, False)]
+
+
+def test_one_name_is_enough(sandbox):
+    """A request with a name of the sandbox's and another one is refused, as is one without any."""
+    own = sandbox.base_url.removeprefix("http://")
+    assert asked_as(sandbox, own) == 401
+    assert asked_as(sandbox, own, "attacker.example") in {400, 421}
+    assert asked_as(sandbox, "attacker.example", own) in {400, 421}
+    assert asked_as(sandbox) in {400, 421}
+    for joined in (f"{own},attacker.example", f"{own}@attacker.example"):
+        assert asked_as(sandbox, joined) in {400, 421}
+
+
+def test_names_where_others_may_reach_it():
+    """On all interfaces, any IP address will do, as the machine's name; names that a page could own will not."""
+    with Sandbox(host="0.0.0.0", allow_non_loopback=True) as sandbox:
+        port = sandbox.base_url.rpartition(":")[2]
+        for name in ("192.0.2.1", "[2001:db8::1]", socket.gethostname()):
+            assert asked_as(sandbox, f"{name}:{port}") == 401
+        for header in ("attacker.example:{port}", "192.0.2.1:1", "192.0.2.1", "1.attacker.example:{port}"):
+            assert asked_as(sandbox, header.format(port=port)) == 421
+
+
+@pytest.mark.parametrize(
+    ("host", "address", "header", "own"),
+    [
+        ("sandbox.example", "192.0.2.1", "sandbox.example", True),
+        ("sandbox.example", "192.0.2.1", "Sandbox.Example:80", True),
+        ("sandbox.example", "192.0.2.1", "192.0.2.1", True),
+        ("sandbox.example", "192.0.2.1", "192.0.2.2", False),
+        ("sandbox.example", "192.0.2.1", "example", False),
+        ("::", "::", "[::1]", True),
+    ],
+)
+def test_names_on_the_default_port(host, address, header, own):
+    """Port 80 may be left out; the name that it was started with is one of its own."""
+    assert (header in OwnNames(host, address, 80)) is own
 
 
 def test_a_host_that_cannot_be():
@@ -179,14 +268,14 @@ def test_too_few_users_for_a_clone():
 
 
 def test_clients_of_each_kind(sandbox):
-    """There is a client for each grant, and only the public one has no secret."""
+    """There is a client for each grant, by the service's names, and only the public one has no secret."""
     assert {client.name: client.grant for client in sandbox.clients} == {
         "admin": "CLIENT-CREDENTIALS",
         "no permissions": "CLIENT-CREDENTIALS",
         "disabled": "CLIENT-CREDENTIALS",
         "many scopes": "CLIENT-CREDENTIALS",
         "web app": "CODE",
-        "single page app": "PKCE",
+        "single page app": "CODE",
         "saml": "SAML2-BEARER",
     }
     assert [client.name for client in sandbox.clients if client.client_secret is None] == ["single page app"]
@@ -228,8 +317,11 @@ def test_added_clients(sandbox):
     """A client of any kind can be added; an unknown grant is refused."""
     client = sandbox.add_client("mine", client_secret="s", permissions=["oauth:token:delete"])
     assert sandbox.client("mine") == client
-    with pytest.raises(ValueError, match="unknown grant 'IMPLICIT'"):
-        sandbox.add_client("other", grant="IMPLICIT")
+    for grant in ("IMPLICIT", "PKCE"):  # of PKCE the service says CODE
+        with pytest.raises(
+            ValueError, match=f"unknown grant '{grant}': choose one of CLIENT-CREDENTIALS, CODE, "
+        ):
+            sandbox.add_client("other", grant=grant)
 
 
 def test_issued_tokens(ask, sandbox):
@@ -289,7 +381,7 @@ def test_a_mistake_of_its_own(http, caplog, latency_seconds):
             assert (answer.status_code, error["code"]) == (500, "internal.server.error")
             assert error["contextId"] == answer.headers["ININ-Correlation-Id"]
         assert [(call.status, call.client_id) for call in sandbox.calls] == [(500, client.client_id)] * 2
-    assert [record.name for record in caplog.records] == ["gctokens_nb.sandbox.server"] * 2
+    assert [record.name for record in caplog.records] == ["gctokens_nb.sandbox.dispatch"] * 2
     assert "GET /api/v2/tokens/me" in caplog.text
     assert "permission_policies" in caplog.text
     assert not [secret for secret in (token, "hush") if secret in caplog.text]
@@ -375,6 +467,33 @@ def test_command_options(command):
     assert answer.elapsed.total_seconds() >= 0.05
     assert requests.get(ready["base_url"] + "/nowhere", timeout=10).status_code == 503
     assert requests.get(ready["base_url"] + "/page", timeout=10).status_code == 502
+
+
+def test_command_for_stricter_organizations(command):
+    """Scopes are enforced, and HIPAA bounds the idle timeout, where the command line says so."""
+    _, ready = command("--enforce-scopes", "--hipaa")
+    clients = {client["name"]: client for client in ready["clients"]}
+    xml = (
+        '<Assertion xmlns="urn:oasis:names:tc:SAML:2.0:assertion">'
+        f"<Subject><NameID>{ready['users'][0]['email']}</NameID></Subject></Assertion>"
+    )
+    person = {
+        "grant_type": "urn:ietf:params:oauth:grant-type:saml2-bearer",
+        "orgName": ready["organization"]["name"],
+        "assertion": base64.b64encode(xml.encode()).decode(),
+    }
+
+    def refusal(method: str, path: str, name: str, form: dict[str, str]) -> str:
+        identity = clients[name]["client_id"], clients[name]["client_secret"]
+        token = requests.post(ready["base_url"] + "/oauth/token", data=form, auth=identity, timeout=10).json()
+        headers = {"Authorization": f"Bearer {token['access_token']}"}
+        body = {"idleTokenTimeoutSeconds": 901}
+        url = f"{ready['base_url']}/api/v2/{path}"
+        return requests.request(method, url, headers=headers, json=body, timeout=10).json()["code"]
+
+    assert refusal("GET", "routing/queues", "saml", person) == "app.not.authorized.for.scope"
+    machine = {"grant_type": "client_credentials"}
+    assert refusal("PUT", "tokens/timeout", "admin", machine) == "token.timeout.exceeded.hipaa"
 
 
 @pytest.mark.parametrize(("port", "why"), [(None, "is in use: choose another"), (70000, "70000 is no port")])
