@@ -54,13 +54,23 @@ def get_users_me(world: World, call: AuthorizedRequest) -> Response:
         value["authorization"] = {
             "roles": [{"id": world.role_id(name), "name": name} for name in roles],
             "permissions": sorted(user.permissions),
-            "permissionPolicies": [policy for policies in roles.values() for policy in policies],
+            # Here the actions are called otherwise than in a grant's role (ResourcePermissionPolicy).
+            "permissionPolicies": [
+                {
+                    "domain": policy["domain"],
+                    "entityName": policy["entityName"],
+                    "actionSet": policy["actions"],
+                }
+                for policies in roles.values()
+                for policy in policies
+            ],
         }
     if "organization" in parts:
         value["organization"] = {
             **world.organization._asdict(),
             "domain": world.domain,
             "state": "active",
+            "version": 1,
         }
     if "lasttokenissued" in parts:
         value["lastTokenIssued"] = {"dateIssued": iso_date(world.last_issued_at[user.id])}

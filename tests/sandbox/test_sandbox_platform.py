@@ -483,7 +483,12 @@ def test_users_me_expanded(ask, sandbox):
     user = ask("GET", path, token).json()
     assert user["token"]["OAuthClient"]["name"] == "web app"
     assert user["authorization"]["permissions"] == ["directory:user:view", "oauth:token:delete"]
+    assert user["authorization"]["permissionPolicies"] == [
+        {"domain": "directory", "entityName": "user", "actionSet": ["view"]},
+        {"domain": "oauth", "entityName": "token", "actionSet": ["delete"]},
+    ]
     assert user["organization"]["name"] == "Cumulus Airlines"
+    assert user["organization"]["version"] == 1
     issued = datetime.fromisoformat(user["lastTokenIssued"]["dateIssued"])
     assert sandbox.calls[-1].at - issued < timedelta(seconds=10)
     assert user["trustors"] == []
