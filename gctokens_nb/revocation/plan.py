@@ -165,6 +165,7 @@ class _Found(NamedTuple):
     state: str | None
 
 
+_Row = tuple[str, str | None, str | None, str | None, str, str | None]  # the first columns of a plan
 _Match = _Found | frozenset[str]  # the ids of the users who share an e-mail address
 
 
@@ -189,7 +190,7 @@ def plan_revocation(
             `user`, `id` or `email`, or is given as `column`; any other first line is a row. A workbook may hold one
             sheet that is not empty. Lines of a file without any text are left out; every row of a DataFrame or list
             counts, so that a person whose cell is empty is not forgotten. A file may have up to 100 MB, 2,000,000 rows,
-            1,000 columns and 10,000,000 cells, a workbook about a million cells.
+            1,000 columns and 10,000,000 cells; a workbook about two million cells.
         column: The name of a file's or DataFrame's column, in any letter case, or a list of them; `column 2` is the second
             of a file without a header, or one without a name. Needed where it is not clear: without it, the users are in
             the one column with a usual name that holds ids or addresses, or in two of those, if one of them holds ids and
@@ -214,7 +215,13 @@ def plan_revocation(
                 "Rename it in the list, or leave it out of keep=.",
             )
     organization = organization_of(connection)
-    own_id = connection.directory.own_id()
+    plan = _plan_of(_resolve(connection, given, connection.directory.own_id()), given)
+    plan.connection, plan.organization = connection, organization
+    return plan
+
+
+def _resolve(connection: Connection, given: UserList, own_id: str | None) -> list[_Row]:
+    """Look up all users, and tell of each row what is to be done."""
     keys = {at: [text.lower() for text in (given.texts[at], *more)] for at, more in given.also.items()}
     every = list(chain(map(str.lower, given.texts), *(more[1:] for more in keys.values())))
     ids = dict.fromkeys(key for key in every if USER_ID.fullmatch(key))
@@ -222,7 +229,7 @@ def plan_revocation(
     found: dict[str, _Match] = dict(_by_id(connection, ids))
     found.update(_by_email(connection, emails))
 
-    rows: list[tuple[str, str | None, str | None, str | None, str, str | None]] = []
+    rows: list[_Row] = []
     seen: set[str] = set()
     for at, text in enumerate(given.texts):
         key = every[at]
@@ -237,12 +244,10 @@ def plan_revocation(
         why = _why_skipped(user, own_id, seen)
         seen.add(user.id)
         rows.append((text, *user, SKIP if why else REVOKE, why))
-    plan = _plan_of(rows, given)
-    plan.connection, plan.organization = connection, organization
-    return plan
+    return rows
 
 
-def _plan_of(rows: list[tuple[Any, ...]], given: UserList) -> Plan:
+def _plan_of(rows: list[_Row], given: UserList) -> Plan:
     absent = [None] * len(rows)
     columns = dict(zip(COLUMNS, zip(*rows, strict=True) if rows else [()] * 6, strict=False))
     texts = {**columns, "source": given.files or absent, **given.kept}

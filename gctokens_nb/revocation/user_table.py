@@ -8,7 +8,8 @@ import io
 import re
 import zipfile
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple, NoReturn
+from xml.parsers import expat
 
 from gctokens_nb.errors import ConfigurationError
 
@@ -18,13 +19,18 @@ MAX_BYTES = 100_000_000
 MAX_ROWS = 2_000_000
 MAX_COLUMNS = 1_000
 MAX_CELLS = 10_000_000
-# A workbook is compressed XML, which takes far more memory than its file: what it unpacks to is bounded too.
+# A workbook is compressed XML, which takes far more memory than its file: what openpyxl would read is bounded, too.
 _UNPACKED_BYTES = 400_000_000
-_UNPACKED_PART_BYTES = 4_000_000  # all but the sheets and their texts, which are read row by row
 _PARTS = 2_000
-_XML_MARKS = 12_000_000  # "<" and "=": elements and attributes, about 10 for a cell
+_SHEETS = 100
+_ELEMENTS = 6_000_000  # two or three for a cell
+_OTHER_ELEMENTS = 300_000
+_OF_CELLS = frozenset({"row", "c", "v", "f", "is", "t", "si"})
+_DEPTH = 64
+_TEXT_BYTES = 1_000_000  # of one cell or tag; Excel's own limit for a cell is 32,767 characters
+_CHUNK_BYTES = 64_000
 _SHEET_ROWS = 1_048_576  # what Excel has
-_SHEET_WIDTHS = 50_000_000  # the cells up to each row's last, empty ones too
+_SHEET_WIDTHS = 20_000_000  # the cells up to each row's last, empty ones too
 _DELIMITERS = ",;\t|"
 _SAMPLE_LINES = 50
 
@@ -145,15 +151,15 @@ def _excel_table(name: str, content: bytes) -> Table:
             f"The file {name!r} is an Excel workbook, and openpyxl, which reads those, is not installed.",
             "Run pip install 'gctokens-nb[excel]', or save the file as CSV.",
         ) from None
-    sheets: dict[str, _Rows] = {}
+    sheets: list[tuple[str, _Rows]] = []
     try:
-        _check_unpacked(name, content)
+        _check_parts(name, content)
         book = load_workbook(io.BytesIO(content), read_only=True, data_only=True, keep_links=False)
         for sheet in book.worksheets:
             sheet.reset_dimensions()  # what the file says of its size is not to be relied on
             rows = _sheet_rows(name, sheet.iter_rows(values_only=True))
             if rows.rows:
-                sheets[str(sheet.title)] = rows
+                sheets.append((str(sheet.title), rows))
     except ConfigurationError:
         raise
     except Exception as error:  # noqa: BLE001 - openpyxl lets through whatever it stumbles over
@@ -162,15 +168,16 @@ def _excel_table(name: str, content: bytes) -> Table:
             "Open and save it again as .xlsx, or save it as CSV.",
         ) from None
     if len(sheets) > 1:
-        listed = ", ".join(f"{title!r} ({len(found.rows):,} rows)" for title, found in sheets.items())
+        listed = ", ".join(f"{title!r} ({len(found.rows):,} rows)" for title, found in sheets)
         raise ConfigurationError(
             f"The workbook {name!r} has several sheets that are not empty: {listed}.",
             "Save the one you mean as a file of its own, or pass the DataFrame that "
             "pandas.read_excel(path, sheet_name=…) makes of it.",
         )
-    for title, found in sheets.items():
-        return Table(found.rows, found.lines, title)
-    return Table([], [])
+    if not sheets:
+        return Table([], [])
+    title, found = sheets[0]
+    return Table(found.rows, found.lines, title)
 
 
 def _sheet_rows(name: str, rows: Iterable[tuple[Any, ...]]) -> _Rows:
@@ -180,6 +187,8 @@ def _sheet_rows(name: str, rows: Iterable[tuple[Any, ...]]) -> _Rows:
         widths += len(row)
         if number > _SHEET_ROWS or widths > _SHEET_WIDTHS:
             raise _too_large(name, f"a sheet of more than {_SHEET_ROWS:,} rows or {_SHEET_WIDTHS:,} cells")
+        if len(row) > MAX_COLUMNS:
+            row = row[: max((at for at, cell in enumerate(row, 1) if cell is not None), default=0)]  # noqa: PLW2901
         if row:
             found.add([_shown(cell) for cell in row], number)
     return found
@@ -198,23 +207,68 @@ def _shown(value: Any) -> str:
     return str(value)
 
 
-def _check_unpacked(name: str, content: bytes) -> None:
-    """Refuse a workbook that takes too much memory, by what it says it unpacks to, which zipfile then holds it to."""
+def _check_parts(name: str, content: bytes) -> None:
+    """Refuse a workbook that would take too much memory or time, before openpyxl makes objects of it."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         parts = archive.infolist()
+        # zipfile holds each part to the size that it says it has.
         if len(parts) > _PARTS or sum(part.file_size for part in parts) > _UNPACKED_BYTES:
             raise _too_large(name, f"more than {_UNPACKED_BYTES // 1_000_000:,} MB once it is unpacked")
-        marks = 0
+        check = _XmlCheck(name)
         for part in parts:
-            long = re.search(r"sheet\d*\.xml$|sharedstrings\.xml$", part.filename, re.IGNORECASE) is not None
-            if not part.filename.lower().endswith((".xml", ".rels")) and not long:
-                continue
-            if not long and part.file_size > _UNPACKED_PART_BYTES:
-                raise _too_large(
-                    name, f"{part.file_size // 1_000_000:,} MB in its part {part.filename[:80]!r}"
-                )
             with archive.open(part) as xml:
-                while chunk := xml.read(1_000_000):
-                    marks += chunk.count(b"<") + chunk.count(b"=")
-                    if marks > _XML_MARKS:
-                        raise _too_large(name, "more than about a million cells")
+                check.read(xml)
+
+
+class _XmlCheck:
+    """Counts what is in the XML parts of a workbook, without keeping any of it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._elements = self._others = self._rows = self._sheets = self._depth = self._bytes = 0
+
+    def read(self, part: IO[bytes]) -> None:
+        """Read one part; one that is no XML ends it where openpyxl would end, too."""
+        self._depth = self._bytes = 0
+        parser = expat.ParserCreate(namespace_separator=" ")
+        parser.StartElementHandler = self._start
+        parser.EndElementHandler = self._end
+        parser.StartDoctypeDeclHandler = self._doctype
+        try:
+            while chunk := part.read(_CHUNK_BYTES):
+                self._bytes += len(chunk)
+                if self._bytes > _TEXT_BYTES:
+                    self._refuse(f"a text or tag of more than {_TEXT_BYTES:,} characters")
+                parser.Parse(chunk)
+        except expat.ExpatError:
+            return
+
+    def _start(self, tag: str, _: object) -> None:
+        self._bytes = 0
+        self._depth += 1
+        self._elements += 1
+        tag = tag.rpartition(" ")[2]
+        self._rows += tag == "row"
+        if tag not in _OF_CELLS:
+            self._others += 1
+            self._sheets += tag == "sheet"
+            if self._others > _OTHER_ELEMENTS or self._sheets > _SHEETS:
+                self._refuse(f"more than {_OTHER_ELEMENTS:,} formats and links, or {_SHEETS} sheets")
+        # Several sheets may be one part, which is then read several times.
+        elements = self._elements * max(1, self._sheets // 10)
+        if elements > _ELEMENTS or self._rows > _SHEET_ROWS or self._depth > _DEPTH:
+            self._refuse("more than about two million cells")
+
+    def _end(self, _: str) -> None:
+        self._bytes = 0
+        self._depth -= 1
+
+    def _doctype(self, *_: object) -> None:
+        # Its entities may stand for gigabytes of text, and no spreadsheet program writes any.
+        raise ConfigurationError(
+            f"The workbook {self._name!r} declares an XML document type, as no spreadsheet program does.",
+            "Do not trust it; open and save it again as .xlsx, or save it as CSV.",
+        )
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise _too_large(self._name, what)
