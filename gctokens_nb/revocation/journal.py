@@ -1,14 +1,18 @@
 """The journal of a run: an SQLite file in which each attempt stands before it is sent and after it is answered.
 
-Tables, for those who read it with a tool of their own:
+Tables, for those who read it with a tool of their own; `digest` is the SHA-256 of the row (see `journal_check`):
 
-- `run` (`name`, `value`): whose tokens, in which region, how many users were confirmed. No secret and no token.
-- `sessions` (`session`, `began_at`, `client_id`, `signed_in_as`, `package_version`): who ran it; a resumed run has several.
-- `plan` (`row`, `user`, `id`, `name`, `state`, `action`, `why`): the plan, a row an input.
-- `attempts` (`row`, `attempt`, `session`, `written_at`, `sent_at`, `answered_at`, `outcome`, `status`, `correlation_id`, `reason`):
-  times are UTC by the clock of the machine that ran it. `outcome` is `revoked`; `failed` (for good); `again` (refused, to
-  be repeated); `unknown` (no usable answer); NULL where the process died before an answer came, and perhaps before it was
-  sent. The state of a user is that of the last attempt; of one that is to be repeated, `unknown` if any attempt was.
+- `run` (`name`, `value`): whose tokens, in which region, how many users were confirmed, the files they came from, and the
+  SHA-256 of the plan, as fixed when the run began. No secret and no token.
+- `sessions` (`session`, `began_at`, `client_id`, `signed_in_as`, `package_version`, `skipped_ok`, `last_at`, `seconds`,
+  `digest`): who ran it; a resumed run has several. `seconds` is how long, by a clock that nobody can set.
+- `plan` (`row`, `user`, `id`, `name`, `state`, `action`, `why`, `source`, `line`, `kept`, `digest`): one row per input.
+  `kept` is a JSON object of the columns that the user asked to keep.
+- `attempts` (`row`, `attempt`, `session`, `written_at`, `sent_at`, `answered_at`, `outcome`, `status`, `correlation_id`,
+  `reason`, `digest`): times are UTC by the clock of the machine that ran it. `outcome` is `revoked`; `failed` (for good);
+  `again` (refused, to be repeated); `unknown` (no usable answer); NULL where the process died before an answer came, and
+  perhaps before it was sent. The state of a user is that of the last attempt; of one that is to be repeated, `unknown` if
+  any attempt was.
 """
 
 from __future__ import annotations
@@ -19,34 +23,51 @@ import os
 import shutil
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+
 from gctokens_nb.errors import JournalError
+from gctokens_nb.revocation.journal_check import (
+    DamagedError,
+    Facts,
+    PlanRow,
+    SessionRow,
+    check,
+    checked,
+    digest_of,
+    plan_digest,
+)
 
 __all__ = ["AGAIN", "FAILED", "REVOKED", "UNKNOWN", "Answer", "Intent", "Journal", "Task", "sha256"]
 
 REVOKED, FAILED, AGAIN, UNKNOWN = "revoked", "failed", "again", "unknown"
 IN_MEMORY = ":memory:"
 _APPLICATION_ID = 0x67635276  # "gcRv", so that `file` and we can tell it from any other SQLite file
-_VERSION = 1
-_BYTES_PER_USER = 1500  # of plan, attempts and write-ahead log, measured at about half of that
+_VERSION = 2
+_BYTES_PER_USER = 2000  # of plan, attempts and write-ahead log, measured at about half of that
+_MOST_BYTES = 2_000_000  # of a row: far more than the longest that is written
 _SCHEMA = """
 CREATE TABLE run (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 CREATE TABLE sessions (
-    session INTEGER PRIMARY KEY, began_at TEXT NOT NULL, client_id TEXT, signed_in_as TEXT, package_version TEXT NOT NULL
+    session INTEGER PRIMARY KEY, began_at TEXT NOT NULL, client_id TEXT, signed_in_as TEXT, package_version TEXT NOT NULL,
+    skipped_ok INTEGER NOT NULL, last_at TEXT NOT NULL, seconds REAL NOT NULL, digest BLOB NOT NULL
 );
 CREATE TABLE plan (
-    row INTEGER PRIMARY KEY, user TEXT NOT NULL, id TEXT, name TEXT, state TEXT, action TEXT NOT NULL, why TEXT
+    row INTEGER PRIMARY KEY, user TEXT NOT NULL, id TEXT, name TEXT, state TEXT, action TEXT NOT NULL, why TEXT,
+    source TEXT, line INTEGER, kept TEXT, digest BLOB NOT NULL
 );
 CREATE TABLE attempts (
     row INTEGER NOT NULL REFERENCES plan, attempt INTEGER NOT NULL,
     session INTEGER NOT NULL REFERENCES sessions, written_at TEXT NOT NULL, sent_at TEXT, answered_at TEXT,
-    outcome TEXT, status INTEGER, correlation_id TEXT, reason TEXT, PRIMARY KEY (row, attempt)
+    outcome TEXT, status INTEGER, correlation_id TEXT, reason TEXT, digest BLOB NOT NULL,
+    PRIMARY KEY (row, attempt)
 ) WITHOUT ROWID;
 CREATE VIEW outcomes AS
-SELECT plan.row, plan.user, plan.id, plan.name, plan.state, plan.why,
+SELECT plan.row, plan.user, plan.id, plan.name, plan.state, plan.why, plan.source, plan.line, plan.kept,
     CASE
         WHEN plan.action <> 'revoke' THEN 'skipped'
         WHEN last.attempt IS NULL THEN 'pending'
@@ -101,107 +122,107 @@ class Journal:
     """One open journal, locked against every other opener for as long as it is open. Any thread may use it.
 
     Use `create` or `open`.
+
+    Attributes:
+        path: Of the file; `:memory:` for a dry run.
+        facts: What was fixed when the run began.
+        differences: In which ways the plan is not the one that was confirmed, in words; empty as it should be.
     """
 
-    def __init__(self, path: str, database: sqlite3.Connection) -> None:
+    def __init__(self, path: str, database: sqlite3.Connection, facts: Facts) -> None:
         self.path = path
+        self.facts = facts
+        self.differences: tuple[str, ...] = ()
         self._database = database
         self._lock = threading.Lock()
-        self._session = 0
+        self._session: tuple[Any, ...] = ()
+        self._session_began = 0.0
+        self._written: dict[tuple[int, int], str] = {}  # when the attempts under way were written down
 
     @classmethod
-    def create(cls, path: str, facts: Mapping[str, str | None], plan: Iterable[Sequence[Any]]) -> Journal:
+    def create(cls, path: str, facts: Mapping[str, Any], plan: Sequence[Sequence[Any]]) -> Journal:
         """Make a new journal of a plan. All of it is on the disk when this returns, or nothing is.
 
         Args:
             path: Where nothing is yet; `:memory:` for one that is gone when it is closed.
-            facts: For the table `run`.
-            plan: (user, id, name, state, action, why) for each input.
+            facts: The fields of `Facts`, without `inputs` and the digest.
+            plan: (user, id, name, state, action, why, source, line, kept) for each input.
 
         Raises:
-            JournalError: The path exists, cannot be written, or the disk is full.
+            JournalError: The path exists, cannot be written, or the disk is full; or a row is not possible.
         """
-        plan = list(plan)
+        rows = [(*values, digest_of("plan", values)) for values in ((at, *row) for at, row in enumerate(plan))]
+        fixed = Facts(**facts, inputs=len(rows), plan_sha256="")
+        fixed = msgspec.structs.replace(fixed, plan_sha256=plan_digest(fixed, [row[-1] for row in rows]))
+        try:
+            for row in rows:
+                checked(row, PlanRow, f"row {row[0]} of the plan")
+        except DamagedError as error:
+            raise JournalError(f"No journal can be made: {error}. Nothing was sent.", "Change the list.") from None
         if path != IN_MEMORY:
-            _make_file(path, len(plan))
+            _make_file(path, len(rows))
         try:
             with _explained(path, "created"):
                 database = _connect(path)
-                database.execute("PRAGMA journal_mode = WAL").fetchone()
-                database.execute("PRAGMA synchronous = FULL")
-                marks = f"PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {_VERSION};"
-                database.executescript(f"BEGIN IMMEDIATE; {marks} {_SCHEMA}")
-                database.executemany("INSERT INTO run VALUES (?, ?)", facts.items())
-                rows = ((number, *row) for number, row in enumerate(plan))
-                database.executemany("INSERT INTO plan VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
-                database.execute("COMMIT")
-                # From here on the file itself holds the plan, should the log beside it be lost.
-                database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        except JournalError:
+                try:
+                    _fill(database, fixed, rows)
+                except BaseException:
+                    database.close()
+                    raise
+        except BaseException:
             for name in (path, f"{path}-wal", f"{path}-shm"):
                 with contextlib.suppress(OSError):
                     Path(name).unlink()
             raise
-        return cls(path, database)
+        return cls(path, database, fixed)
 
     @classmethod
     def open(cls, path: str) -> Journal:
-        """Open a journal that exists, and lock it.
+        """Open a journal that exists, lock it, and read all of it once to see that it is sound.
+
+        A plan that is not the one that was confirmed is no error here: see `differences`.
 
         Raises:
-            JournalError: It is missing, damaged, open elsewhere, of another version, or no journal at all.
+            JournalError: It is missing, damaged, read-only, open elsewhere, of another version, or no journal at all.
         """
         if not Path(path).is_file():
             raise JournalError(f"There is no journal {path!r}.", "Check the path; revoke() makes a journal.")
         with _explained(path, "opened"):
             database = _connect(path)
             try:
-                cls._check(path, database)
+                _check_version(path, database)
+                # Takes the lock, which exclusive locking mode then keeps until the journal is closed.
+                database.execute("BEGIN IMMEDIATE")
+                facts, differences = check(database, _SCHEMA)
+                database.execute("COMMIT")
             except BaseException:
                 database.close()
                 raise
-        return cls(path, database)
-
-    @staticmethod
-    def _check(path: str, database: sqlite3.Connection) -> None:
-        database.execute("PRAGMA synchronous = FULL")
-        (application,) = database.execute("PRAGMA application_id").fetchone()
-        (version,) = database.execute("PRAGMA user_version").fetchone()
-        if application != _APPLICATION_ID:
-            raise JournalError(
-                f"{path!r} is no journal of a revocation, or its making was cut short before anything was sent.",
-                "Check the path. If nothing was sent, delete it and call revoke() again.",
-            )
-        if version != _VERSION:
-            raise JournalError(
-                f"The journal {path!r} is of version {version}; this version of gctokens_nb reads version {_VERSION}.",
-                "Go on with the version of gctokens_nb that made it (table `sessions`).",
-            )
-        problems = [row[0] for row in database.execute("PRAGMA quick_check(1)")]
-        if problems != ["ok"]:
-            raise sqlite3.DatabaseError(problems[0])
-        # Takes the lock, which exclusive locking mode then keeps until the journal is closed.
-        database.execute("BEGIN IMMEDIATE")
-        database.execute("COMMIT")
+        journal = cls(path, database, facts)
+        journal.differences = differences
+        return journal
 
     def begin_session(
-        self, *, at: str, client_id: str | None, signed_in_as: str | None, version: str
+        self, *, at: str, client_id: str | None, signed_in_as: str | None, version: str, skipped_ok: int
     ) -> None:
-        """Note who makes the attempts from now on."""
+        """Note who makes the attempts from now on, and how many skipped lines were accepted."""
         with self._lock, _explained(self.path, "written"):
-            cursor = self._database.execute(
-                "INSERT INTO sessions (began_at, client_id, signed_in_as, package_version) VALUES (?, ?, ?, ?)",
-                (at, client_id, signed_in_as, version),
-            )
-            self._session = cursor.lastrowid or 0
+            (number,) = self._database.execute("SELECT count(*) + 1 FROM sessions").fetchone()
+            self._session = (number, at, client_id, signed_in_as, version, skipped_ok)
+            self._session_began = time.monotonic()
+            self._note_session(at)
 
-    def sessions(self) -> list[tuple[Any, ...]]:
+    def _note_session(self, at: str) -> None:
+        values = *self._session, at, round(time.monotonic() - self._session_began, 3)
+        self._database.execute(
+            "INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*values, digest_of("sessions", values)),
+        )
+
+    def sessions(self) -> list[SessionRow]:
         """Return the table `sessions`."""
-        return self._read("SELECT * FROM sessions ORDER BY session")
-
-    def facts(self) -> dict[str, str | None]:
-        """Return the table `run`."""
-        return dict(self._read("SELECT name, value FROM run"))
+        rows = self._read("SELECT * FROM sessions ORDER BY session")
+        return [checked(row, SessionRow, f"session {row[0]}") for row in rows]
 
     def tasks(self, *, retry_failed: bool) -> list[Task]:
         """Return the users that are still to be logged out, in the order of the plan."""
@@ -222,11 +243,25 @@ class Journal:
             cursor = self._database.execute("SELECT * FROM outcomes ORDER BY row")
             return [column[0] for column in cursor.description], cursor.fetchall()
 
+    def skipped(self) -> list[tuple[Any, ...]]:
+        """Return (row, user, id, name, state, action, why, source, line, kept) of all rows that are skipped."""
+        return self._read(
+            "SELECT row, user, id, name, state, action, why, source, line, kept FROM plan "
+            "WHERE action <> 'revoke' ORDER BY row"
+        )
+
     def totals(self) -> tuple[str | None, str | None, int]:
         """Return when the first attempt began, when the last answer came, and the number of attempts."""
         query = "SELECT min(coalesce(sent_at, written_at)), max(answered_at), count(*) FROM attempts"
         (totals,) = self._read(query)
         return totals
+
+    def spans(self) -> list[tuple[int, str, str]]:
+        """Return, for each session that sent something, the earliest and latest time of its attempts."""
+        return self._read(
+            "SELECT session, min(coalesce(sent_at, written_at)), max(coalesce(answered_at, written_at)) "
+            "FROM attempts GROUP BY session"
+        )
 
     def revoked_at(self) -> list[str]:
         """Return when each user was logged out, ascending."""
@@ -239,7 +274,7 @@ class Journal:
         intents: Sequence[Intent] = (),
         withdrawn: Sequence[Intent] = (),
         *,
-        at: str = "",
+        at: str,
     ) -> None:
         """Write in one transaction, which is on the disk when this returns.
 
@@ -247,30 +282,40 @@ class Journal:
             answers: How attempts ended.
             intents: Attempts that may be sent from now on.
             withdrawn: Attempts that were never sent, and leave no trace.
-            at: The time of the intents, ISO 8601, UTC.
+            at: The time, ISO 8601, UTC.
         """
+        session = self._session[0]
         with self._lock, _explained(self.path, "written"):
             run = self._database.executemany
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 run(
                     "UPDATE attempts SET sent_at = ?, answered_at = ?, outcome = ?, status = ?, correlation_id = ?, "
-                    "reason = ? WHERE row = ? AND attempt = ?",
-                    answers,
+                    "reason = ?, digest = ? WHERE row = ? AND attempt = ?",
+                    [(*one[:6], self._digest_of(one), *one[6:]) for one in answers],
                 )
                 run(
                     "DELETE FROM attempts WHERE row = ? AND attempt = ?",
                     [(one.row, one.attempt) for one in withdrawn],
                 )
+                unanswered = [(one.row, one.attempt, session, at, *[None] * 6) for one in intents]
                 run(
-                    "INSERT INTO attempts (row, attempt, session, written_at) VALUES (?, ?, ?, ?)",
-                    [(one.row, one.attempt, self._session, at) for one in intents],
+                    "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    [(*values, digest_of("attempts", values)) for values in unanswered],
                 )
+                self._note_session(at)
                 self._database.execute("COMMIT")
             except BaseException:
                 with contextlib.suppress(sqlite3.Error):
                     self._database.execute("ROLLBACK")
                 raise
+        for one in (*answers, *withdrawn):
+            del self._written[one.row, one.attempt]
+        self._written.update({(one.row, one.attempt): at for one in intents})
+
+    def _digest_of(self, answer: Answer) -> bytes:
+        key = answer.row, answer.attempt
+        return digest_of("attempts", (*key, self._session[0], self._written[key], *answer[:6]))
 
     def close(self) -> None:
         """Move all into the one file and let go of it. Closing twice does no harm."""
@@ -292,9 +337,40 @@ def sha256(path: str) -> str:
 def _connect(path: str) -> sqlite3.Connection:
     # One connection, used under a lock; explicit transactions.
     database = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+    # The file may be of somebody else's making: no function that it names runs, and no value in it takes much memory.
+    database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_BYTES)
+    database.execute("PRAGMA trusted_schema = OFF")
+    database.execute("PRAGMA cell_size_check = ON")
     # The lock is SQLite's own, so that it ends with the process that holds it, however that ends.
     database.execute("PRAGMA locking_mode = EXCLUSIVE").fetchone()
+    database.execute("PRAGMA synchronous = FULL")
     return database
+
+
+def _fill(database: sqlite3.Connection, facts: Facts, rows: list[tuple[Any, ...]]) -> None:
+    database.execute("PRAGMA journal_mode = WAL").fetchone()
+    marks = f"PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {_VERSION};"
+    database.executescript(f"BEGIN IMMEDIATE; {marks} {_SCHEMA}")
+    database.executemany("INSERT INTO run VALUES (?, ?)", msgspec.structs.asdict(facts).items())
+    database.executemany("INSERT INTO plan VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    database.execute("COMMIT")
+    # From here on the file itself holds the plan, should the log beside it be lost.
+    database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
+
+def _check_version(path: str, database: sqlite3.Connection) -> None:
+    (application,) = database.execute("PRAGMA application_id").fetchone()
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    if application != _APPLICATION_ID:
+        raise JournalError(
+            f"{path!r} is no journal of a revocation, or its making was cut short before anything was sent.",
+            "Check the path. If nothing was sent, delete it and call revoke() again.",
+        )
+    if version != _VERSION:
+        raise JournalError(
+            f"The journal {path!r} is of version {version}; this version of gctokens_nb reads version {_VERSION}.",
+            "Go on with the version of gctokens_nb that made it (table `sessions`).",
+        )
 
 
 def _make_file(path: str, users: int) -> None:
@@ -326,17 +402,30 @@ def _explained(path: str, done: str) -> Iterator[None]:
     """Turn SQLite's errors into ours."""
     try:
         yield
-    except (sqlite3.Error, UnicodeDecodeError) as error:
-        text = "a text in it cannot be read: malformed" if isinstance(error, UnicodeError) else str(error)
-        if "locked" in text:
-            what, step = "it is in use by another run", "Stop that run, or wait until it has finished."
-        elif "full" in text or "disk I/O" in text:
-            what = f"the disk is full or failing ({text})"
-            again = "call revoke() again; nothing was sent" if done == "created" else "go on with resume()"
-            step = f"Make room, then {again}."
-        elif "malformed" in text or "not a database" in text or "Tree" in text or "page" in text.lower():
-            what = f"it is damaged or cut short ({text})"
-            step = "Restore it from a copy. Without one, plan and run again: logging out a user twice does no harm."
-        else:
-            what, step = text, "Check the path and that you may write to its folder."
+    except (sqlite3.Error, DamagedError, UnicodeDecodeError) as error:
+        what, step = _in_words(error, path, done)
         raise JournalError(f"The journal {path!r} cannot be {done}: {what}.", step) from error
+
+
+def _in_words(error: Exception, path: str, done: str) -> tuple[str, str]:
+    text = "a text in it is not UTF-8" if isinstance(error, UnicodeError) else str(error)
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    again = "call revoke() again; nothing was sent" if done == "created" else "go on with resume()"
+    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+        return "it is in use by another run", "Stop that run, or wait until it has finished."
+    read_only = code in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN}
+    if read_only or (code == sqlite3.SQLITE_IOERR and not _writable(path)):
+        return (
+            f"the file or its folder is read-only ({text})",
+            f"Allow writing to both, or copy the journal to where you may write; then {again}.",
+        )
+    if code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM}:
+        return f"the disk is full or failing ({text})", f"Make room, then {again}."
+    return (
+        f"it is damaged or cut short ({text})",
+        "Restore it from a copy. Without one, plan and run again: logging out a user twice does no harm.",
+    )
+
+
+def _writable(path: str) -> bool:
+    return os.access(path, os.W_OK) and os.access(Path(path).absolute().parent, os.W_OK)
