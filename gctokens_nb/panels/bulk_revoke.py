@@ -450,7 +450,7 @@ class BulkRevokePanel(ConnectedPanel):
         try:
             if suffix is not None:
                 path = path.with_name(f"{path.stem}-evidence{suffix}")
-                self.run.report(path)
+                self.run.report(path, overwrite=True)
             if path.stat().st_size <= _DOWNLOAD_BYTES:
                 return path.name, path.read_bytes()
         except GCTokensError as error:

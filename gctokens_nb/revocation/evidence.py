@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import importlib.resources
 import importlib.util
@@ -43,6 +42,7 @@ _SHOWN = {
     "source": "File",
     "line": "Line",
 }
+_ANOTHER_NAME = "Choose another name, or pass overwrite=True."
 _PLOT_WIDTH, _PLOT_HEIGHT, _PLOT_MARGIN, _PLOT_POINTS = 640, 220, 46, 300
 _STYLE = """
 :root { color-scheme: light }
@@ -124,9 +124,10 @@ def _save(path: str, overwrite: bool, write_to: Callable[[str], object]) -> None
     """Write a file for its owner's eyes only, all of it or nothing, and over another one only if that is wanted."""
     target = Path(path)
     draft = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
+    taken = f"{path!r} exists already, and evidence is not overwritten unless that is asked for."
+    if not overwrite and os.path.lexists(path):
+        raise ConfigurationError(taken, _ANOTHER_NAME)
     try:
-        if not overwrite and os.path.lexists(path):
-            raise FileExistsError
         os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         try:
             write_to(str(draft))
@@ -137,10 +138,7 @@ def _save(path: str, overwrite: bool, write_to: Callable[[str], object]) -> None
         finally:
             draft.unlink(missing_ok=True)
     except FileExistsError:
-        raise ConfigurationError(
-            f"{path!r} exists already, and evidence is not overwritten unless that is asked for.",
-            "Choose another name, or pass overwrite=True.",
-        ) from None
+        raise ConfigurationError(taken, _ANOTHER_NAME) from None
     except OSError as error:
         raise ConfigurationError(
             f"The report {path!r} cannot be written: {error.strerror or error}.", "Choose another place."
@@ -198,7 +196,10 @@ def _facts(state: str, totals: dict[str, Any]) -> list[tuple[str, str]]:
         ("Region", totals["region"]),
         ("Users confirmed", "none" if totals["confirmed"] is None else f"{totals['confirmed']:,}"),
         ("Inputs", f"{totals['inputs']:,}"),
-        *((name.capitalize(), f"{totals[name]:,}") for name in ("revoked", "failed", "unknown", "pending", "skipped")),
+        *(
+            (name.capitalize(), f"{totals[name]:,}")
+            for name in ("revoked", "failed", "unknown", "pending", "skipped")
+        ),
         ("Skipped lines accepted", f"{totals['skipped_ok']:,}"),
         ("Attempts", f"{totals['attempts']:,}"),
         ("First attempt", _show(totals["began_at"])),

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from gctokens_nb.connection import Connection
 from gctokens_nb.errors import ConfigurationError, JournalError
+from gctokens_nb.revocation.checks import check_plan
 from gctokens_nb.revocation.plan import Plan
-from gctokens_nb.revocation.run import WORKERS, Run, check_plan, resume, revoke
+from gctokens_nb.revocation.run import WORKERS, Run, resume, revoke
 
 __all__ = ["revoke_fleet"]
 

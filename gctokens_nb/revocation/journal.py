@@ -5,7 +5,8 @@ Tables, for those who read it with a tool of their own; `digest` is the SHA-256 
 - `run` (`name`, `value`): whose tokens, in which region, how many users were confirmed, the files they came from, and the
   SHA-256 of the plan, as fixed when the run began. No secret and no token.
 - `sessions` (`session`, `began_at`, `client_id`, `signed_in_as`, `package_version`, `skipped_ok`, `last_at`, `seconds`,
-  `digest`): who ran it; a resumed run has several. `seconds` is how long, by a clock that nobody can set.
+  `attempts`, `digest`): who ran it; a resumed run has several. `seconds` is how long, by a clock that nobody can set;
+  `attempts` how many of the table are of this session.
 - `plan` (`row`, `user`, `id`, `name`, `state`, `action`, `why`, `source`, `line`, `kept`, `digest`): one row per input.
   `kept` is a JSON object of the columns that the user asked to keep.
 - `attempts` (`row`, `attempt`, `session`, `written_at`, `sent_at`, `answered_at`, `outcome`, `status`, `correlation_id`,
@@ -54,7 +55,8 @@ _SCHEMA = """
 CREATE TABLE run (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 CREATE TABLE sessions (
     session INTEGER PRIMARY KEY, began_at TEXT NOT NULL, client_id TEXT, signed_in_as TEXT, package_version TEXT NOT NULL,
-    skipped_ok INTEGER NOT NULL, last_at TEXT NOT NULL, seconds REAL NOT NULL, digest BLOB NOT NULL
+    skipped_ok INTEGER NOT NULL, last_at TEXT NOT NULL, seconds REAL NOT NULL, attempts INTEGER NOT NULL,
+    digest BLOB NOT NULL
 );
 CREATE TABLE plan (
     row INTEGER PRIMARY KEY, user TEXT NOT NULL, id TEXT, name TEXT, state TEXT, action TEXT NOT NULL, why TEXT,
@@ -137,6 +139,7 @@ class Journal:
         self._lock = threading.Lock()
         self._session: tuple[Any, ...] = ()
         self._session_began = 0.0
+        self._attempts = 0  # of this session
         self._written: dict[tuple[int, int], str] = {}  # when the attempts under way were written down
 
     @classmethod
@@ -151,14 +154,18 @@ class Journal:
         Raises:
             JournalError: The path exists, cannot be written, or the disk is full; or a row is not possible.
         """
-        rows = [(*values, digest_of("plan", values)) for values in ((at, *row) for at, row in enumerate(plan))]
+        rows = [
+            (*values, digest_of("plan", values)) for values in ((at, *row) for at, row in enumerate(plan))
+        ]
         fixed = Facts(**facts, inputs=len(rows), plan_sha256="")
         fixed = msgspec.structs.replace(fixed, plan_sha256=plan_digest(fixed, [row[-1] for row in rows]))
         try:
             for row in rows:
                 checked(row, PlanRow, f"row {row[0]} of the plan")
         except DamagedError as error:
-            raise JournalError(f"No journal can be made: {error}. Nothing was sent.", "Change the list.") from None
+            raise JournalError(
+                f"No journal can be made: {error}. Nothing was sent.", "Change the list."
+            ) from None
         if path != IN_MEMORY:
             _make_file(path, len(rows))
         try:
@@ -209,13 +216,13 @@ class Journal:
         with self._lock, _explained(self.path, "written"):
             (number,) = self._database.execute("SELECT count(*) + 1 FROM sessions").fetchone()
             self._session = (number, at, client_id, signed_in_as, version, skipped_ok)
-            self._session_began = time.monotonic()
-            self._note_session(at)
+            self._session_began, self._attempts = time.monotonic(), 0
+            self._note_session(at, 0)
 
-    def _note_session(self, at: str) -> None:
-        values = *self._session, at, round(time.monotonic() - self._session_began, 3)
+    def _note_session(self, at: str, attempts: int) -> None:
+        values = *self._session, at, round(time.monotonic() - self._session_began, 3), attempts
         self._database.execute(
-            "INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (*values, digest_of("sessions", values)),
         )
 
@@ -303,14 +310,16 @@ class Journal:
                     "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     [(*values, digest_of("attempts", values)) for values in unanswered],
                 )
-                self._note_session(at)
+                attempts = self._attempts + len(intents) - len(withdrawn)
+                self._note_session(at, attempts)
                 self._database.execute("COMMIT")
             except BaseException:
                 with contextlib.suppress(sqlite3.Error):
                     self._database.execute("ROLLBACK")
                 raise
-        for one in (*answers, *withdrawn):
-            del self._written[one.row, one.attempt]
+        for row, attempt in [*(one[-2:] for one in answers), *((one.row, one.attempt) for one in withdrawn)]:
+            del self._written[row, attempt]
+        self._attempts = attempts
         self._written.update({(one.row, one.attempt): at for one in intents})
 
     def _digest_of(self, answer: Answer) -> bytes:

@@ -22,7 +22,17 @@ from gctokens_nb.errors import InvalidUserIdError
 from gctokens_nb.revocation.users_file import Source
 from gctokens_nb.tokens import check_user_id
 
-__all__ = ["AttemptRow", "DamagedError", "Facts", "PlanRow", "SessionRow", "check", "checked", "digest_of", "plan_digest"]
+__all__ = [
+    "AttemptRow",
+    "DamagedError",
+    "Facts",
+    "PlanRow",
+    "SessionRow",
+    "check",
+    "checked",
+    "digest_of",
+    "plan_digest",
+]
 
 MOST_ROWS = 10_000_000  # of a table
 _YEARS = "2000", "2200"
@@ -77,6 +87,7 @@ class SessionRow(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
     skipped_ok: _Count
     last_at: _Time
     seconds: Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+    attempts: _Count
     digest: _Digest
 
 
@@ -207,9 +218,11 @@ def _check_plan(database: sqlite3.Connection, facts: Facts) -> tuple[str, ...]:
     if len(changed) > _SHOWN:
         differences.append(f"{len(changed) - _SHOWN:,} more rows were changed")
     if removed := facts.inputs - present:
-        differences.append(f"{removed:,} of {facts.inputs:,} rows were removed")
+        differences.append(f"{removed:,} of the {facts.inputs:,} rows {_were(removed)} removed")
     if added := len(digests) - present:
-        differences.append(f"{added:,} rows were added to {facts.inputs:,}")
+        differences.append(
+            f"{added:,} {'row' if added == 1 else 'rows'} {_were(added)} added to the {facts.inputs:,}"
+        )
     if due != facts.confirmed:
         differences.append(f"{due:,} users are to be logged out, but {facts.confirmed or 0:,} were confirmed")
     if not differences and plan_digest(facts, digests) != facts.plan_sha256:
@@ -219,19 +232,28 @@ def _check_plan(database: sqlite3.Connection, facts: Facts) -> tuple[str, ...]:
     return tuple(differences)
 
 
+def _were(count: int) -> str:
+    return "was" if count == 1 else "were"
+
+
 def _check_sessions(database: sqlite3.Connection) -> int:
+    counts = dict(
+        database.execute("SELECT session, count(*) FROM attempts GROUP BY session LIMIT ?", (MOST_ROWS,))
+    )
     count = 0
-    for count, values in enumerate(database.execute("SELECT * FROM sessions ORDER BY session"), 1):  # noqa: B007 - it is the result
+    for count, values in enumerate(database.execute("SELECT * FROM sessions ORDER BY session"), 1):
         row: SessionRow = checked(values, SessionRow, f"session {count}")
         if row.session != count or digest_of("sessions", values[:-1]) != row.digest:
             raise DamagedError(f"session {count} is not as it was written")
+        if counts.get(count, 0) != row.attempts:
+            raise DamagedError(
+                f"session {count} made {row.attempts:,} attempts, of which {counts.get(count, 0):,} are there"
+            )
     return count
 
 
 def _check_attempts(database: sqlite3.Connection, sessions: int) -> None:
-    query = (
-        "SELECT attempts.*, plan.action FROM attempts LEFT JOIN plan USING (row) ORDER BY attempts.row, attempts.attempt"
-    )
+    query = "SELECT attempts.*, plan.action FROM attempts LEFT JOIN plan USING (row) ORDER BY attempts.row, attempts.attempt"
     last: AttemptRow | None = None
     for *values, action in database.execute(query):
         what = f"attempt {values[1]!r:.20} of row {values[0]!r:.20}"
@@ -245,7 +267,9 @@ def _check_attempts(database: sqlite3.Connection, sessions: int) -> None:
             raise DamagedError(f"{what} does not follow from what is before it")
         if follows and follows.outcome == "revoked":
             raise DamagedError(f"{what} was made after the user had been revoked")
-        if (row.outcome is None) != (row.answered_at is None) or (row.sent_at is None) != (row.answered_at is None):
+        if (row.outcome is None) != (row.answered_at is None) or (row.sent_at is None) != (
+            row.answered_at is None
+        ):
             raise DamagedError(f"{what} is half answered")
         if row.outcome == "revoked" and not 200 <= (row.status or 0) < 300:
             raise DamagedError(f"{what} is revoked without a status that says so")

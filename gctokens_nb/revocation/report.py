@@ -152,6 +152,8 @@ def _clock(journal: Journal, sessions: list[SessionRow]) -> str:
                 "the times before and after that do not belong together."
             )
         if before is not None and one.began_at < before - _LEAST_STEP:
-            return "The clock was set back between two sessions of the run: their times do not belong together."
+            return (
+                "The clock was set back between two sessions of the run: their times do not belong together."
+            )
         before = one.last_at
     return ""

@@ -4,32 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import math
-import operator
 import os
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, cast
+from html import escape
+from typing import Any, cast
+
+import msgspec
+import pandas as pd
 
 from gctokens_nb import __version__
 from gctokens_nb.connection import Connection
 from gctokens_nb.display import two_columns
-from gctokens_nb.errors import ConfigurationError, JournalError, RevocationStoppedError, SelfRevocationError
-from gctokens_nb.revocation import report
+from gctokens_nb.errors import ConfigurationError, IncompleteRevocationError, RevocationStoppedError
+from gctokens_nb.revocation import evidence, report
+from gctokens_nb.revocation.checks import check_journal, check_not_oneself, check_numbers, check_plan
 from gctokens_nb.revocation.engine import Engine, utc_now
-from gctokens_nb.revocation.journal import IN_MEMORY, Journal, Task
+from gctokens_nb.revocation.journal import IN_MEMORY, Journal
 from gctokens_nb.revocation.pacing import pacer_of
-from gctokens_nb.revocation.plan import COLUMNS, REVOKE, SKIP, Plan, organization_of
-from gctokens_nb.revocation.users_file import USER_ID
-from gctokens_nb.transport import POOL_SIZE
+from gctokens_nb.revocation.plan import COLUMNS, Plan, organization_of
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-__all__ = ["OUTCOMES", "WORKERS", "Run", "check_plan", "resume", "revoke"]
+__all__ = ["OUTCOMES", "WORKERS", "Run", "resume", "revoke"]
 
 OUTCOMES = ("pending", "revoked", "failed", "skipped", "unknown")
 WORKERS = 8
 _PROGRESS_SECONDS = 0.25
+_NAMED = 5  # users that an error names
 _SHOWN_SECONDS = 0.5  # a shorter wait is over before it is read
 
 OnProgress = Callable[["Run"], None]
@@ -40,12 +40,19 @@ class Run:
 
     Attributes:
         journal: The path of the journal; None for a dry run.
-        facts: Whose tokens they are: `organization_id`, `organization_name`, `region`, and `confirmed`.
+        facts: What was fixed when it began: `organization_id`, `organization_name` and `region`, whose tokens they are;
+            `confirmed` and `inputs`, how many users were confirmed, of how many rows; `plan_sha256`, the plan's digest.
+        skipped_ok: How many skipped lines were accepted beforehand.
+        differences: In which ways the plan in the journal is not the one that was confirmed; empty as it should be.
     """
 
     def __init__(self, journal: Journal) -> None:
         self.journal = None if journal.path == IN_MEMORY else journal.path
-        self.facts = journal.facts()
+        self.facts = msgspec.structs.asdict(journal.facts)
+        self.differences = journal.differences
+        sessions = journal.sessions()
+        self.skipped_ok = sessions[-1].skipped_ok if sessions else 0
+        self._skipped = report.skipped(journal)
         self._open_journal: Journal | None = journal
         self._engine: Engine | None = None
         self._counts = journal.counts()
@@ -56,7 +63,8 @@ class Run:
         """Return the run of a journal as it is, without going on with it.
 
         Raises:
-            JournalError: The journal is missing, damaged, open elsewhere or of another version.
+            JournalError: The journal is missing, damaged, open elsewhere or of another version. One whose plan is not the
+                one that was confirmed can be looked at: `differences`, and the page of evidence, say so.
         """
         journal = Journal.open(os.fspath(path))
         run = cls(journal)
@@ -65,7 +73,10 @@ class Run:
 
     @property
     def state(self) -> str:
-        """`dry run`, `running`, `paused`, `stopped` (users are left: `resume` goes on), or `finished`."""
+        """`dry run`, `running`, `paused`, `stopped` (users are left: `resume` goes on), or `finished`.
+
+        A run that is finished may have skipped some lines of the list: see `skipped` and `check()`.
+        """
         if self.journal is None:
             return "dry run"
         if self._engine is not None:
@@ -86,6 +97,62 @@ class Run:
     def left(self) -> int:
         """How many users are still to be logged out, as far as is known."""
         return self.counts["pending"] + self.counts["unknown"]
+
+    @property
+    def skipped(self) -> pd.DataFrame:
+        """The rows whose people stay logged in: all that are skipped, other than duplicates and yourself.
+
+        Columns as in the plan.
+        """
+        return pd.DataFrame(self._skipped)
+
+    @property
+    def skipped_summary(self) -> str:
+        """How many rows are in `skipped`, why, and where they are, in one sentence; empty if there are none."""
+        were = "was" if len(self._skipped) == 1 else "were"
+        return self._skipped.skipped_summary.replace(" will not be ", f" {were} not ", 1)
+
+    def check(self, skipped_ok: int | None = None) -> Run:
+        """Return the run if everybody on the list is logged out; raise otherwise. For the last line of a notebook or script.
+
+        Args:
+            skipped_ok: How many skipped lines are accepted; without it, what was given to `revoke` or `resume`.
+
+        Raises:
+            IncompleteRevocationError: Somebody failed, is unknown or pending, or more lines were skipped than accepted.
+            JournalError: The plan is not the one that was confirmed, or the journal cannot be read.
+        """
+        check_numbers(skipped_ok=skipped_ok)
+        accepted = self.skipped_ok if skipped_ok is None else skipped_ok
+        frame = self.to_frame()
+        left = frame[frame["outcome"].isin(["failed", "unknown", "pending"])]
+        skipped = self._skipped if len(self._skipped) > accepted else self._skipped[:0]
+        if left.empty and skipped.empty:
+            return self
+        what = []
+        if not left.empty:
+            counts = ", ".join(
+                f"{self.counts[name]:,} {name}"
+                for name in ("failed", "unknown", "pending")
+                if self.counts[name]
+            )
+            named = ", ".join(left["user"].head(_NAMED)) + (", …" if len(left) > _NAMED else "")
+            dry = " This is a dry run: nothing was sent." if self.journal is None else ""
+            what.append(f"{len(left):,} users are not known to be logged out ({counts}): {named}.{dry}")
+        if not skipped.empty:
+            what.append(
+                f"{self.skipped_summary} {accepted:,} were accepted." if accepted else self.skipped_summary
+            )
+        raise IncompleteRevocationError(
+            " ".join(what),
+            "Try the failed ones again with resume(…, retry_failed=True). For skipped lines, correct the list and run it; "
+            "if they are right as they are, pass skipped_ok=.",
+            lines=tuple(
+                int(at) + 1 if pd.isna(line) else int(line)
+                for at, line in zip(skipped.index, skipped["line"], strict=True)
+            ),
+            users=tuple(left["id"]),
+        )
 
     @property
     def users_per_second(self) -> float:
@@ -123,36 +190,51 @@ class Run:
             self._engine.wake()
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a row for each input of the plan, in its order.
+        """Return one row per input of the plan, in its order.
 
         Columns: `user`, `id`, `name`, `outcome`, `why` (skipped or failed), `status` (HTTP), `correlation_id`, `attempts`,
         `first_attempt_at`, `answered_at` (UTC, by this machine's clock), `client_id` (who ran the last attempt),
-        `organization`, `region`.
+        `organization`, `region`, `source` and `line` (of the list), and the columns that were kept.
+
+        Raises:
+            JournalError: The journal cannot be read, or its plan is not the one that was confirmed.
         """
         with self._reading() as journal:
             return report.to_frame(journal)
 
     def summary(self) -> dict[str, Any]:
-        """Return the totals, and who ran it, where and when."""
+        """Return the totals; who ran it, where and when; where the list came from; the plan's digest; what was accepted."""
         with self._reading() as journal:
-            return {"state": self.state, **report.summary(journal)}
+            totals = report.summary(journal)
+        return {
+            "state": self.state,
+            **totals,
+            "skipped_lines": len(self._skipped),
+            "skipped_summary": self.skipped_summary,
+        }
 
-    def report(self, path: str | os.PathLike[str]) -> None:
+    def report(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the evidence to a file, whose name ends in `.html`, `.csv` or `.parquet` (needs pyarrow).
 
-        The HTML page holds the totals, a plot of the progress, who ran it and every user; it loads nothing from elsewhere.
-        It names the SHA-256 of the journal file as it is now: closed, with all in the one file. Resuming changes the file.
-        In CSV, a text that a spreadsheet would take for a formula is preceded by an apostrophe.
+        The HTML page holds the totals, the lines that were not logged out, a plot of the progress, who ran it, where the
+        list came from and every user; it loads nothing from elsewhere and runs nothing. It names the SHA-256 of the plan,
+        and of the journal file as it is now: closed, with all in the one file. Resuming changes the file. In CSV, a text
+        that a spreadsheet would take for a formula is preceded by an apostrophe. Only you may read the file.
+
+        Args:
+            path: Where to write it.
+            overwrite: Whether a file of that name is replaced.
 
         Raises:
-            ConfigurationError: The run goes on, or the file name ends otherwise.
+            ConfigurationError: The run goes on, the file name ends otherwise, or the file exists.
+            JournalError: As for `to_frame`; but the page is written, and says how the plan differs.
         """
         if self._engine is not None:
             raise ConfigurationError(
                 "The run goes on; its evidence is not complete.", "Wait, or stop it with cancel()."
             )
         with self._reading() as journal:
-            report.write(self, journal, os.fspath(path))
+            evidence.write(self, journal, os.fspath(path), overwrite=overwrite)
 
     def carry_out(self, engine: Engine, on_progress: OnProgress | None) -> None:
         """Let the engine run to its end, watched from this thread; called by `revoke` and `resume`."""
@@ -200,14 +282,21 @@ class Run:
             yield journal
 
     def __repr__(self) -> str:
-        return (
-            f"<Run {self.state}: {', '.join(f'{count} {outcome}' for outcome, count in self.counts.items())}>"
-        )
+        counts = ", ".join(f"{count} {outcome}" for outcome, count in self.counts.items())
+        return f"<Run {self.state}: {counts}{''.join(f'; {text}' for text in self._warnings())}>"
 
     def _repr_html_(self) -> str:
         rows = [("State", self.state), ("Organization", self.facts["organization_name"] or "")]
         rows += [(outcome.capitalize(), f"{count:,}") for outcome, count in self.counts.items()]
-        return two_columns(rows)
+        return two_columns(rows) + "".join(
+            '<p style="border-left: 4px solid #d97706; padding-left: 8px">'
+            f"\N{WARNING SIGN} <strong>{escape(text)}</strong></p>"
+            for text in self._warnings()
+        )
+
+    def _warnings(self) -> list[str]:
+        changed = f"This is not the plan that was confirmed: {'; '.join(self.differences)}."
+        return [text for text in (changed if self.differences else "", self.skipped_summary) if text]
 
 
 def revoke(
@@ -217,6 +306,7 @@ def revoke(
     confirm: int | None = None,
     workers: int = WORKERS,
     rate: float | None = None,
+    skipped_ok: int = 0,
     on_progress: OnProgress | None = None,
 ) -> Run:
     """Log out the users of a plan, and keep a journal. Without `confirm`, nothing is sent: a dry run.
@@ -234,11 +324,14 @@ def revoke(
         workers: How many requests may be on their way at a time, 1 to 64.
         rate: Requests a minute at the most. Without it, what the server's `inin-ratelimit` headers say, else 300, its
             documented limit for each token. `math.inf`: as many as can be. It holds for all runs of the connection.
+        skipped_ok: How many lines you accept to be skipped (`plan.skipped`): noted in the journal and the evidence, and
+            what `run.check()` goes by. It changes nothing of what is sent.
         on_progress: Called with the `Run`, in this thread, at the start, about four times a second, and at the end.
             It may call `run.cancel()`.
 
     Returns:
-        The run, when it is over: `finished`, `stopped` by `cancel()` or with users of unknown outcome, or `dry run`.
+        The run, when it is over: `finished`, `stopped` by `cancel()` or with users of unknown outcome, or `dry run`. Its
+        `skipped` are the lines whose people were not logged out; `check()` fails on them unless they were accepted.
 
     Raises:
         ConfigurationError: The plan or the number is wrong; nothing was sent.
@@ -247,7 +340,7 @@ def revoke(
             any more. `resume` goes on.
     """
     connection = check_plan(plan)
-    _check_workers(workers, rate)
+    check_numbers(workers, rate, skipped_ok)
     expected = plan.users_to_revoke
     if confirm is not None and (isinstance(confirm, bool) or confirm != expected):
         raise ConfigurationError(
@@ -264,15 +357,28 @@ def revoke(
         "organization_id": organization.id,
         "organization_name": organization.name,
         "region": str(connection.region),
-        "confirmed": None if confirm is None else str(expected),
+        "confirmed": None if confirm is None else expected,
+        "sources": msgspec.json.encode(plan.sources).decode(),
+        "kept": msgspec.json.encode(plan.kept).decode(),
     }
-    written = list(COLUMNS[:6])
-    rows = plan[written].astype(object).where(plan[written].notna(), None)
     path = IN_MEMORY if confirm is None or journal is None else os.fspath(journal)
-    opened = Journal.create(path, facts, rows.itertuples(index=False, name=None))
+    opened = Journal.create(path, facts, _rows(plan))
     if confirm is None:
         return Run(opened)
-    return _carry_out(opened, connection, workers, rate, on_progress, retry_failed=False)
+    return _carry_out(opened, connection, workers, rate, on_progress, skipped_ok=skipped_ok)
+
+
+def _rows(plan: Plan) -> list[tuple[Any, ...]]:
+    """The rows as the journal has them: plain values, and the kept columns as one JSON object."""
+
+    def plain(name: str) -> list[Any]:
+        return plan[name].astype(object).where(plan[name].notna(), None).tolist()
+
+    kept: list[str | None] = [None] * len(plan)
+    if plan.kept:
+        values = zip(*map(plain, plan.kept), strict=True)
+        kept = [msgspec.json.encode(dict(zip(plan.kept, row, strict=True))).decode() for row in values]
+    return list(zip(*map(plain, COLUMNS), kept, strict=True))
 
 
 def resume(
@@ -282,6 +388,7 @@ def resume(
     retry_failed: bool = False,
     workers: int = WORKERS,
     rate: float | None = None,
+    skipped_ok: int | None = None,
     on_progress: OnProgress | None = None,
 ) -> Run:
     """Go on with a run that was stopped or killed: those users who are pending or whose outcome is unknown.
@@ -291,23 +398,27 @@ def resume(
         connection: To the same organization; by any client with the permission `oauth:token:delete`.
         retry_failed: Also try those again that failed.
         workers, rate, on_progress: As for `revoke`.
+        skipped_ok: As for `revoke`; without it, what was accepted before.
 
     Returns:
         The run, when it is over. Where nothing was left to do, nothing was sent.
 
     Raises:
-        JournalError: The journal is missing, damaged, open elsewhere, of another version or of another organization.
+        JournalError: The journal is missing, damaged, open elsewhere, of another version, organization or region; or its
+            plan is not the one that was confirmed. Nothing was sent.
         SelfRevocationError: The user who is signed in is among them; nothing was sent.
         RevocationStoppedError: As for `revoke`.
     """
-    _check_workers(workers, rate)
+    check_numbers(workers, rate, skipped_ok)
     opened = Journal.open(os.fspath(journal))
     try:
-        _check_organization(opened, connection)
+        check_journal(opened, connection)
     except BaseException:
         opened.close()
         raise
-    return _carry_out(opened, connection, workers, rate, on_progress, retry_failed=retry_failed)
+    return _carry_out(
+        opened, connection, workers, rate, on_progress, skipped_ok=skipped_ok, retry_failed=retry_failed
+    )
 
 
 def _carry_out(
@@ -317,19 +428,22 @@ def _carry_out(
     rate: float | None,
     on_progress: OnProgress | None,
     *,
-    retry_failed: bool,
+    skipped_ok: int | None,
+    retry_failed: bool = False,
 ) -> Run:
     try:
         tasks = journal.tasks(retry_failed=retry_failed)
         run = Run(journal)
-        if tasks:
-            own_id = connection.directory.own_id()
-            _check_not_oneself(tasks, own_id)
+        accepted, run.skipped_ok = run.skipped_ok, run.skipped_ok if skipped_ok is None else skipped_ok
+        own_id = connection.directory.own_id() if tasks else None
+        check_not_oneself(tasks, own_id)
+        if tasks or accepted != run.skipped_ok:
             journal.begin_session(
                 at=utc_now(),
                 client_id=connection.client_id or _client_id_of(connection),
                 signed_in_as=own_id,
                 version=__version__,
+                skipped_ok=run.skipped_ok,
             )
         pacer = pacer_of(connection)
         pacer.set_rate(rate)
@@ -345,57 +459,3 @@ def _client_id_of(connection: Connection) -> str | None:
     """The client of a pasted token, which only the server knows."""
     client = connection.tokens.get_tokens_me(preserve_idle_ttl=True).oauth_client
     return client.id if client else None
-
-
-def _check_not_oneself(tasks: list[Task], own_id: str | None) -> None:
-    """The plan knew who made it; a run may be resumed by another."""
-    if own_id is not None and any(task.user_id == own_id for task in tasks):
-        raise SelfRevocationError(
-            f"User {own_id}, who is signed in here, is among those to be logged out; nothing was sent.",
-            "Go on with a connection of somebody else, or of a client that uses client credentials.",
-        )
-
-
-def check_plan(plan: Plan) -> Connection:
-    """Return the plan's connection if the plan can be carried out; raise `ConfigurationError` otherwise."""
-    if not isinstance(plan, Plan) or plan.connection is None:
-        raise ConfigurationError(
-            "This is no plan, or it has lost its connection; nothing was sent.",
-            "Make one with plan_revocation(connection, users); what is selected from its rows is a plan too.",
-        )
-    missing = [name for name in COLUMNS if name not in plan.columns]
-    if missing:
-        raise ConfigurationError(
-            f"The plan has no column {', '.join(missing)}; nothing was sent.", "Keep all its columns."
-        )
-    chosen = plan[plan["action"] == REVOKE]
-    own_id = plan.connection.directory.own_id()
-    for problem, wrong in (
-        ("an action that is neither revoke nor skip", ~plan["action"].isin([REVOKE, SKIP])),
-        ("the action revoke and no id of a user", ~chosen["id"].fillna("").str.fullmatch(USER_ID.pattern)),
-        ("a user who is in it twice", chosen["id"].duplicated()),
-        ("the user who is signed in here", chosen["id"] == own_id),
-    ):
-        if wrong.any():
-            raise ConfigurationError(
-                f"The plan was changed, and its row {wrong.idxmax()!r} has {problem}; nothing was sent.",
-                "Make the plan again, and select from its rows without editing them.",
-            )
-    return plan.connection
-
-
-def _check_organization(journal: Journal, connection: Connection) -> None:
-    facts, here = journal.facts(), organization_of(connection)
-    if facts["organization_id"] != here.id:
-        raise JournalError(
-            f"The journal {journal.path!r} is of organization {facts['organization_name']} "
-            f"({facts['organization_id']}), and this connection is to {here.name} ({here.id}). Nothing was sent.",
-            "Sign in to the journal's organization.",
-        )
-
-
-def _check_workers(workers: int, rate: float | None) -> None:
-    if isinstance(workers, bool) or not 1 <= operator.index(workers) <= POOL_SIZE:
-        raise ConfigurationError(f"workers={workers!r} is not possible.", f"Choose 1 to {POOL_SIZE}.")
-    if rate is not None and not rate >= 1:
-        raise ConfigurationError(f"rate={rate!r} is not possible.", "It is requests a minute, 1 or more.")

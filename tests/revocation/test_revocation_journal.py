@@ -160,7 +160,7 @@ def test_another_version_is_refused(journal, gc):
     database = sqlite3.connect(journal)
     database.execute("PRAGMA user_version = 7")
     database.close()
-    with pytest.raises(JournalError, match=r"is of version 7; .* reads version 1"):
+    with pytest.raises(JournalError, match=r"is of version 7; .* reads version 2"):
         gct.resume(journal, gc)
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import html
+import os
 import re
+import stat
 import sys
+from datetime import datetime, timedelta
 from html.parser import HTMLParser
 
 import pandas as pd
@@ -12,7 +17,7 @@ import pytest
 
 import gctokens_nb as gct
 from gctokens_nb.errors import ConfigurationError
-from gctokens_nb.revocation import Run
+from gctokens_nb.revocation import Run, engine
 from gctokens_nb.sandbox import Fault
 
 
@@ -141,6 +146,138 @@ def test_hostile_names_stay_text(gc, revoke, sandbox, tmp_path):
     assert list(sandbox_named) == names, "the DataFrame has them as they are"
 
 
+def test_the_evidence_leads_back_to_the_list(gc, revoke, sandbox, tmp_path):
+    """File, its SHA-256, columns, the line of each row, and the columns that were kept: in every kind of evidence."""
+    users = sandbox.users[100:103]
+    path = tmp_path / "leavers.csv"
+    path.write_text(
+        "Personnel No,status,E-Mail\n" + "".join(f"{at},left,{user.email}\n" for at, user in enumerate(users))
+    )
+    plan = gct.plan_revocation(gc, path, column="E-Mail", keep=["Personnel No", "status"])
+    run = revoke(plan)
+    run.report(tmp_path / "evidence.html")
+    run.report(tmp_path / "evidence.csv")
+    run.report(tmp_path / "evidence.parquet")
+    frame = run.to_frame()
+    assert list(frame["line"]) == [2, 3, 4]
+    assert set(frame["source"]) == {"leavers.csv"}
+    assert list(frame["Personnel No"]) == ["0", "1", "2"]
+    assert list(frame["status (of the list)"]) == ["left"] * 3, "a column that the evidence has itself"
+    for read in (pd.read_csv(tmp_path / "evidence.csv"), pd.read_parquet(tmp_path / "evidence.parquet")):
+        assert list(read["line"]) == [2, 3, 4]
+        assert list(read["Personnel No"].astype(str)) == ["0", "1", "2"]
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    text = (tmp_path / "evidence.html").read_text(encoding="utf-8")
+    page = Page(text)
+    for cell in ("leavers.csv", "E-Mail", "Personnel No", "status (of the list)", "left", "3"):
+        assert cell in page.cells
+    assert digest in text
+    assert run.facts["plan_sha256"] in text
+    assert run.summary()["sources"] == [
+        {"file": "leavers.csv", "sha256": digest, "sheet": None, "columns": ("E-Mail",)}
+    ]
+
+
+def test_skipped_lines_come_first_in_the_page(run, tmp_path):
+    """Amber, with the reason, and before the totals."""
+    run.report(tmp_path / "evidence.html")
+    text = (tmp_path / "evidence.html").read_text(encoding="utf-8")
+    assert text.index('class="warning"><strong>1 row was not logged out') < text.index("Users confirmed")
+    assert text.count('<tr class="left-out">') == 2, "in its own table, and among all"
+    assert "Skipped lines accepted" in text
+
+
+def test_no_text_of_a_csv_is_a_formula(gc, revoke, sandbox, tmp_path):
+    """Neither in a name of the server, in a kept column nor in its header, nor behind the delimiter of another country."""
+    starts = ["=", "+", "-", "@", "\t", "\r", "\n", " =", "\ufeff=", "\uff1d", "\uff0b", "\uff0d", "\uff20"]
+    cells = [f'{start}HYPERLINK("x");=1+1' for start in starts]
+    users = [sandbox.add_user(name=cell, email=f"u{at}@example.org") for at, cell in enumerate(cells)]
+    given = pd.DataFrame({"id": [user.id for user in users], "=x": cells, "plain": "a, b"})
+    run = revoke(gct.plan_revocation(gc, given, column="id", keep=["=x", "plain"]))
+    assert list(run.to_frame()["name"]) == cells, "the DataFrame has them as they are"
+    run.report(tmp_path / "evidence.csv")
+    read = pd.read_csv(tmp_path / "evidence.csv")
+    assert list(read["name"]) == [f"'{cell}" for cell in cells]
+    kept = read["'=x"]
+    stripped = [cell.strip() for cell in cells]  # as the plan keeps them
+    assert [cell.lstrip("'") for cell in kept] == stripped
+    assert all(cell.startswith(("'", "H")) for cell in kept)
+    assert set(read["plain"]) == {"a, b"}
+    text = (tmp_path / "evidence.csv").read_text(encoding="utf-8")
+    assert text.count('""x"");=1+1"') == 2 * len(cells), "quoted as a whole"
+
+
+@pytest.mark.parametrize("suffix", ["html", "csv", "parquet"])
+def test_evidence_is_private_and_never_overwritten_by_accident(run, tmp_path, suffix):
+    """Its owner may read it; a file of that name stays as it is unless asked otherwise; nothing half is left behind."""
+    path = tmp_path / f"evidence.{suffix}"
+    run.report(path)
+    if os.name == "posix":
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.write_text("mine")
+    with pytest.raises(ConfigurationError, match=r"exists already.*overwrite=True"):
+        run.report(path)
+    assert path.read_text() == "mine"
+    run.report(path, overwrite=True)
+    assert path.stat().st_size > 100
+    assert sorted(one.name for one in tmp_path.iterdir()) == [path.name, "run.sqlite"]
+
+
+def test_a_disk_that_fills_up_leaves_no_half_report(run, tmp_path, monkeypatch):
+    """What cannot be written as a whole is not there at all, and what was there before still is."""
+    path = tmp_path / "evidence.html"
+    path.write_text("mine")
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("gctokens_nb.revocation.evidence._write_text", full)
+    with pytest.raises(ConfigurationError, match="No space left"):
+        run.report(path, overwrite=True)
+    assert path.read_text() == "mine"
+    assert sorted(one.name for one in tmp_path.iterdir()) == [path.name, "run.sqlite"]
+
+
+def test_the_page_runs_nothing_and_loads_nothing(run, tmp_path):
+    """A policy in the page itself forbids scripts, and any style but the page's own, which it names by its hash."""
+    run.report(tmp_path / "evidence.html")
+    text = (tmp_path / "evidence.html").read_text(encoding="utf-8")
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', text)
+    (style,) = re.findall(r"<style>(.*?)</style>", text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(html.unescape(style).encode()).digest()).decode()
+    assert html.unescape(policy).startswith(f"default-src 'none'; style-src 'sha256-{digest}'")
+    assert html.unescape(style) == style, "the browser does not unescape a style"
+    assert "style=" not in text
+
+
+@pytest.mark.parametrize(("days", "said"), [(-3, "set back by 259,"), (3, "set forward by 259,")])
+def test_a_clock_that_was_changed_is_said(plan, revoke, tmp_path, monkeypatch, days, said):
+    """A clock set back by three days in the middle of a run: the duration is the true one, and the page says why."""
+    began = []
+    real = engine.utc_now
+
+    def now():
+        moment = datetime.fromisoformat(real())
+        began.append(moment)
+        if len(began) > 100:
+            moment += timedelta(days=days)
+        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+    monkeypatch.setattr(engine, "utc_now", now)
+    run = revoke(plan)
+    assert 0 < run.summary()["seconds"] < 3600
+    assert said in run.summary()["clock"]
+    run.report(tmp_path / "evidence.html")
+    text = (tmp_path / "evidence.html").read_text(encoding="utf-8")
+    assert said in text
+    assert "259,2" not in Page(text).cells
+
+
+def test_a_steady_clock_is_not_suspected(run):
+    """Nothing is said where nothing is wrong."""
+    assert run.summary()["clock"] == ""
+
+
 def test_csv_and_parquet_hold_the_same_as_the_frame(run, tmp_path):
     """Both read back to the same rows; Parquet keeps the dtypes."""
     frame = run.to_frame()
@@ -197,4 +334,7 @@ def test_it_shows_itself_the_same_at_every_run(run):
     html = run._repr_html_()
     assert "finished" in html
     assert "Cumulus Airlines" in html
-    assert repr(run) == "<Run finished: 0 pending, 29 revoked, 1 failed, 2 skipped, 0 unknown>"
+    assert repr(run) == (
+        "<Run finished: 0 pending, 29 revoked, 1 failed, 2 skipped, 0 unknown; "
+        "1 row was not logged out: 1 is unknown (row 32).>"
+    )

@@ -14,6 +14,7 @@ import pytest
 import gctokens_nb as gct
 from gctokens_nb.errors import (
     ConfigurationError,
+    IncompleteRevocationError,
     PermissionDeniedError,
     RateLimitedError,
     RevocationStoppedError,
@@ -459,3 +460,76 @@ def test_the_client_of_a_pasted_token_is_in_the_evidence(plan, sign_in, sandbox,
     run = gct.revoke(mine, journal=tmp_path / "run.sqlite", confirm=3)
     assert run.summary()["clients"] == [sandbox.client("web app").client_id]
     assert sandbox.is_alive(token)
+
+
+# Nobody is left out in silence
+
+
+@pytest.fixture
+def leavers(gc, sandbox, tmp_path):
+    """A plan of an HR file with two people whom nobody finds, and one who is in it twice."""
+    one, other = sandbox.users[100], sandbox.users[101]
+    path = tmp_path / "leavers.csv"
+    path.write_text(
+        "Personnel No,E-Mail ,Genesys Id\n"
+        f"1,{one.email},\n"
+        "2,,\n"
+        f"3,,{other.id}\n"
+        f"4,{one.email},\n"
+        "5,nobody@example.org,\n"
+    )
+    return gct.plan_revocation(gc, path, keep=["Personnel No"])
+
+
+def test_skipped_lines_are_never_silent(leavers, revoke):
+    """Shown before, during and at the end with their lines; `finished` is not all that is said."""
+    during = []
+    run = revoke(leavers, on_progress=lambda run: during.append(run.skipped_summary))
+    said = "2 lines were not logged out"
+    assert all(text.startswith(said) for text in during)
+    assert run.state == "finished"
+    assert list(run.skipped["line"]) == [3, 6]
+    assert list(run.skipped["Personnel No"]) == ["2", "5"]
+    for text in (repr(run), run._repr_html_(), run.summary()["skipped_summary"]):
+        assert said in text
+        assert "line 3" in text
+        assert "line 6" in text
+    assert run.summary()["skipped_lines"] == 2
+    assert "#d97706" in run._repr_html_(), "amber"
+
+
+def test_the_last_check_fails_on_what_was_not_accepted(leavers, revoke, tmp_path):
+    """The error names the lines; accepted beforehand or in the check, it passes. It is kept in the journal."""
+    run = revoke(leavers, skipped_ok=1)
+    with pytest.raises(IncompleteRevocationError, match=r"line 3.*line 6.*1 were accepted") as caught:
+        run.check()
+    assert (caught.value.lines, caught.value.users) == ((3, 6), ())
+    assert run.check(skipped_ok=2) is run
+    run = gct.resume(tmp_path / "run.sqlite", leavers.connection, skipped_ok=2)
+    assert run.check() is run
+    assert Run.of(tmp_path / "run.sqlite").check().summary()["skipped_ok"] == 2
+    for wrong in (-1, True):
+        with pytest.raises(ConfigurationError, match="is not possible"):
+            run.check(skipped_ok=wrong)
+
+
+def test_the_last_check_fails_on_who_is_not_logged_out(plan, revoke, sandbox):
+    """One failed, one unknown: both are named, and their ids can be had; a run without gaps is returned."""
+    broken, dropped = plan["id"][3], plan["id"][4]
+    sandbox.add_fault(Fault("status", status=404, method="DELETE", path=broken))
+    sandbox.add_fault(Fault("drop-after", method="DELETE", path=dropped))
+    run = revoke(plan)
+    with pytest.raises(
+        IncompleteRevocationError, match=r"2 users are not known to be logged out \(1 failed, 1 unknown\)"
+    ) as caught:
+        run.check()
+    assert caught.value.users == (broken, dropped)
+    sandbox.clear_faults()
+    again = gct.resume(run.journal, plan.connection, retry_failed=True)
+    assert again.check() is again
+
+
+def test_a_dry_run_does_not_pass_the_check(plan):
+    """Nothing was sent, so nobody is logged out."""
+    with pytest.raises(IncompleteRevocationError, match=r"\(100 pending\).*a dry run"):
+        gct.revoke(plan).check()
