@@ -440,7 +440,7 @@ class BulkRevokePanel(ConnectedPanel):
             run = f"run = gct.resume({path!r}, gc)"
         else:
             return f"gc.directory.has_permission({PERMISSION!r})  # may this token revoke those of users?"
-        return f'{run}\nrun.report("evidence.html")'
+        return f'{run}\nrun.report("evidence.html", overwrite=True)'
 
     def _evidence(self, suffix: str | None) -> tuple[str, bytes] | None:
         """The report of that kind, or the journal, to download; one too large for that is left beside the journal."""

@@ -28,6 +28,7 @@ __all__ = ["plain_text", "write"]
 # What makes a formula of a cell, by OWASP's page on CSV injection: also in full width, and behind white space, which
 # some spreadsheets cut off. A tab, a carriage return or a line feed at the beginning is enough by itself.
 _FORMULA = re.compile(r"[\t\r\n\0]|[\s\u200b-\u200f\u2060\ufeff]*[=+\-@\uff1d\uff0b\uff0d\uff20]")
+_DELIMITER = re.compile(r"""[,;|"'\s]""")
 _OUTCOMES = ("pending", "revoked", "failed", "skipped", "unknown")
 _SHOWN = {
     "user": "User",
@@ -95,7 +96,7 @@ def plain_text(text: str) -> str:
 
 
 def _csv(frame: pd.DataFrame) -> Iterator[str]:
-    """Lines of CSV. All texts are quoted, so that none is cut in two where another delimiter is usual."""
+    """Lines of CSV. Texts with any usual delimiter are quoted: where another one than ours holds, none is cut in two."""
     columns = []
     for name in frame.columns:
         column = frame[name]
@@ -112,7 +113,8 @@ def _csv(frame: pd.DataFrame) -> Iterator[str]:
 
 
 def _quoted(text: str) -> str:
-    return '"' + plain_text(text).replace('"', '""') + '"'
+    text = plain_text(text)
+    return '"' + text.replace('"', '""') + '"' if _DELIMITER.search(text) else text
 
 
 def _write_text(path: str, parts: Iterator[str]) -> None:
