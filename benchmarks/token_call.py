@@ -21,7 +21,7 @@ import urllib3
 import gctokens_nb as gct
 
 WARM_UP_CALLS = 50
-GOAL = 0.75
+GOAL = 0.80
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from gctokens_nb.redaction import Secret
 from gctokens_nb.regions import Region
 from gctokens_nb.session import DEFAULT_RETRY, RetryPolicy, Session
 from gctokens_nb.tokens import TokensApi
-from gctokens_nb.transport import TIMEOUTS, Seconds
+from gctokens_nb.transport import BODY_LIMIT_BYTES, TIMEOUTS, Seconds
 from gctokens_nb.waits import OnWait
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class Connection:
         timeout_seconds: Seconds = TIMEOUTS,
         retry: RetryPolicy = DEFAULT_RETRY,
         on_wait: OnWait | None = None,
+        body_limit_bytes: int = BODY_LIMIT_BYTES,
     ) -> None:
         self.region = region
         self.client_id = client_id
@@ -67,7 +68,11 @@ class Connection:
         self.sandbox: Sandbox | None = None
         self._stop_sandbox: Callable[[], object] | None = None  # where it was started for this connection
         self._keeper = keeper
-        self._settings: dict[str, Any] = {"timeout_seconds": timeout_seconds, "retry": retry}
+        self._settings: dict[str, Any] = {
+            "timeout_seconds": timeout_seconds,
+            "retry": retry,
+            "body_limit_bytes": body_limit_bytes,
+        }
         self.session = Session(region, keeper, on_wait=on_wait, **self._settings)
         self.directory = DirectoryApi(self.session, keeper)
         self.tokens = TokensApi(self.session, keeper, self.directory)
@@ -153,6 +158,7 @@ def connect(
     timeout_seconds: Seconds = TIMEOUTS,
     retry: RetryPolicy = DEFAULT_RETRY,
     on_wait: OnWait | None = None,
+    body_limit_bytes: int = BODY_LIMIT_BYTES,
 ) -> Connection:
     """Sign in with client credentials or a pasted access token, from wherever they are found.
 
@@ -172,9 +178,12 @@ def connect(
         keyring, prompt:
             Look for the secret in the operating system's keyring; ask for what is missing.
         timeout_seconds:
-            To connect, and for each read; of the sign-in too.
+            `(connect, read)` or `(connect, read, total)` of each attempt, of the sign-in too. With two numbers, the total
+            is four times the read timeout.
         retry, on_wait:
             How requests are repeated, and who is told of the waits.
+        body_limit_bytes:
+            How large an answer's body may be after decompression; 16 MiB unless set.
 
     Raises:
         CredentialsError, UnknownRegionError, InsecureUrlError:
@@ -215,6 +224,7 @@ def connect(
         timeout_seconds=timeout_seconds,
         retry=retry,
         on_wait=on_wait,
+        body_limit_bytes=body_limit_bytes,
     )
 
 

@@ -21,6 +21,7 @@ from gctokens_nb.errors import (
     InvalidAnswerError,
     TimedOutError,
     TransportError,
+    readable,
 )
 from gctokens_nb.waits import Cancel, cancellation
 from gctokens_nb.wire import Attempt
@@ -85,12 +86,12 @@ def transport_error(
             f"{where} was cancelled while it was under way: whether it took effect is unknown.",
             "Look again before you repeat it.",
         )
-    if isinstance(error, _UNSENDABLE):
+    if isinstance(error, _UNSENDABLE) and not attempt.sent:
         return no_address(f"The request cannot be sent ({type(error).__name__}).")
     facts = {"method": method, "url": url, "attempts": attempts}
     sent = f" It was sent {attempts} times." if attempts > 1 else ""
     unknown = f"{sent} Whether it took effect is unknown."
-    unreadable = attempt.too_large or _is_one(error, _UNREADABLE)
+    unreadable = attempt.too_large or _is_one(error, _UNREADABLE) or isinstance(error, _UNSENDABLE)
     if unreadable or (response is not None and not _is_one(error, _DROPPED)):
         found = f"cannot be read ({type(error).__name__})"
         if attempt.too_large:
@@ -100,7 +101,7 @@ def transport_error(
             f"The answer of {host} to {where} {found}.{unknown}",
             f"Check the region and the proxy. {advice}",
             status=0 if response is None else response.status_code,
-            correlation_id=headers.get(CORRELATION_ID_HEADER, "")[:200],
+            correlation_id=readable(headers.get(CORRELATION_ID_HEADER, ""), 100),
             **facts,
         )
     return _unanswered(error, attempt.sent, host, facts) or _broken(

@@ -37,8 +37,7 @@ class Model(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_defa
         for name in self.__struct_fields__:
             value = getattr(self, name)
             if isinstance(value, datetime):  # a time without a zone is UTC on this wire
-                aware = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-                msgspec.structs.force_setattr(self, name, aware)
+                msgspec.structs.force_setattr(self, name, _in_utc(value))
 
     def __repr__(self) -> str:
         held = {name: getattr(self, name) for name in self.__struct_fields__ if name != "raw"}
@@ -48,6 +47,13 @@ class Model(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_defa
             if value not in (None, ())
         )
         return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def _in_utc(moment: datetime) -> datetime | None:
+    try:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError:  # 9999-12-31T23:59:59-01:00 is in the year 10000
+        return None
 
 
 class NamedEntity(Model, frozen=True):
@@ -221,10 +227,14 @@ def _show(value: object) -> str:
 def decode(kind: type[T], body: bytes) -> T:
     """Decode a JSON object into `kind`, keeping the whole answer in its `raw`.
 
-    Raises `msgspec.DecodeError` (malformed JSON) or `msgspec.ValidationError` (a field of another type).
+    Raises `msgspec.DecodeError` (not JSON, not UTF-8, nested without end) or `msgspec.ValidationError` (a field of
+    another type).
     """
-    raw = msgspec.json.decode(body, type=dict[str, Any])
-    return from_raw(kind, raw) if b"null" in body else _from_raw(kind, raw, raw)
+    try:
+        raw = msgspec.json.decode(body, type=dict[str, Any])
+        return from_raw(kind, raw) if b"null" in body else _from_raw(kind, raw, raw)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(type(error).__name__) from None
 
 
 def from_raw(kind: type[T], raw: dict[str, Any]) -> T:

@@ -19,33 +19,35 @@ class Secret:
             The secret text. A `Secret` is taken as it is.
     """
 
-    __slots__ = ("_value",)
+    __slots__ = ("reveal",)
+    reveal: Callable[[], str]
+    """Returns the text itself, for the one place that sends it."""
 
     def __init__(self, value: str | Secret) -> None:
-        self._value: str = value.reveal() if isinstance(value, Secret) else value
+        # A bound method of the text, not the text: a traceback that prints our attributes finds no text there.
+        self.reveal = value.reveal if isinstance(value, Secret) else str(value).__str__
 
-    def reveal(self) -> str:
-        """Return the text itself, for the one place that sends it."""
-        return self._value
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Secret, (self.reveal(),)
 
     @property
     def fingerprint(self) -> str:
         """The first 8 hex digits of the text's SHA-256: tells secrets apart and gives none away."""
-        return hashlib.sha256(self._value.encode()).hexdigest()[:8]
+        return hashlib.sha256(self.reveal().encode()).hexdigest()[:8]
 
     def __repr__(self) -> str:
         return f"Secret({MASK!r})"
 
     def __bool__(self) -> bool:
-        return bool(self._value)
+        return bool(self.reveal())
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        return hmac.compare_digest(self._value.encode(), other._value.encode())
+        return hmac.compare_digest(self.reveal().encode(), other.reveal().encode())
 
     def __hash__(self) -> int:
-        return hash(self._value)
+        return hash(self.reveal())
 
 
 class MaskedDict(dict[str, Any]):

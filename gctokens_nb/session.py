@@ -25,6 +25,7 @@ from gctokens_nb.errors import (
     InvalidAnswerError,
     TransportError,
     api_error,
+    readable,
 )
 from gctokens_nb.failures import LOOK_FIRST, REPEAT
 from gctokens_nb.oauth import AccessToken, TokenKeeper
@@ -164,14 +165,17 @@ class Session(requests.Session):
             problem = "has no scheme"
         except (requests.exceptions.InvalidURL, UnicodeError):
             problem = "cannot be read"
-        except requests.RequestException as raised:
+        except (requests.RequestException, ValueError, TypeError) as raised:
+            problem = f"cannot be prepared ({type(raised).__name__})"
+        if problem.startswith("cannot be prepared"):
             raise ConfigurationError(
-                f"The request cannot be prepared: {type(raised).__name__}. Nothing was sent.",
-                "Check its headers and its body.",
-            ) from None
+                f"The request {problem}; nothing was sent.", "Check its headers and its body."
+            )
         path = url.lstrip("/").partition("?")[0][:60]
-        step = f"For a path of the platform API, write it with one leading slash: session.get('/{path}')."
-        raise ConfigurationError(f"The address {problem}; nothing was sent.", step) from None
+        raise ConfigurationError(
+            f"The address {problem}; nothing was sent.",
+            f"For a path of the platform API, write it with one leading slash: session.get('/{path}').",
+        )
 
     def call(
         self,
@@ -198,7 +202,11 @@ class Session(requests.Session):
                 Of status 2xx, its body read and no HTML page.
         """
         # Straight to the wire: cookies, hooks and redirects, which these calls need none of, cost as much as the rest.
-        prepared = self.prepare_request(requests.Request(method, path, params=params, json=json))
+        prepared = requests.PreparedRequest()
+        prepared.method = method
+        prepared.headers = self.headers.copy()  # type: ignore[attr-defined]
+        prepared.prepare_url(self._region.api_url + path, params)
+        prepared.prepare_body(None, None, json)
         response = self._transmit(prepared, self._timeouts, attempts=attempts, renew=renew)
         if response.status_code >= 300:
             raise self._api_error(response, 1, None)
@@ -430,12 +438,12 @@ def is_empty(response: requests.Response) -> bool:
 
 def invalid_answer(response: requests.Response, found: str) -> InvalidAnswerError:
     """Make the error of a success status whose body is not the call's answer: `found` says what it is instead."""
-    correlation_id = response.headers.get(CORRELATION_ID_HEADER, "")[:200]
-    quote = f" Correlation id for Genesys support: {correlation_id}." if correlation_id else ""
+    correlation_id = readable(response.headers.get(CORRELATION_ID_HEADER, ""), 100)
     return InvalidAnswerError(
         f"{response.request.method} {_path(response.request)} was answered with {response.status_code}, but the body is "
         f"{found}: this is not taken for success.",
-        f"Check the region, the proxy and the network's log-in page, then repeat it.{quote}",
+        "Check the region, the proxy and the network's log-in page, then look whether it took effect.",
+        wire=f"Correlation id for Genesys support: {correlation_id}." if correlation_id else "",
         method=response.request.method or "",
         url=(response.request.url or "").split("?")[0],
         status=response.status_code,

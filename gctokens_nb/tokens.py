@@ -238,5 +238,5 @@ def _decoded(response: requests.Response, kind: type[T]) -> T:
         return decode(kind, response.content)
     except msgspec.ValidationError as error:
         raise invalid_answer(response, f"not a {kind.__name__} ({error})") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except msgspec.DecodeError:
         raise invalid_answer(response, f"not JSON ({len(response.content)} bytes)") from None

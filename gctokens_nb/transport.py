@@ -240,6 +240,8 @@ def _exchange(
         response.request = prepared
         if not stream or response.status_code >= 300:
             _read_body(response, attempt, body_limit)
+        else:
+            response.__class__ = StreamedResponse
     except Exception as raised:  # noqa: BLE001 - whatever the libraries raise on hostile input
         if response is not None:
             response.close()
@@ -255,6 +257,25 @@ def _exchange(
         if isinstance(cancel, Cancel):
             cancel.attend(None)  # from here on its socket is another's to use
     return response
+
+
+class StreamedResponse(requests.Response):
+    """A response that is read while it comes, and whose failure to come is a `TransportError`."""
+
+    def iter_content(self, chunk_size: int | None = 1, decode_unicode: bool = False) -> Iterator[Any]:
+        """As in requests."""
+        pieces = super().iter_content(chunk_size, decode_unicode)
+        while True:
+            try:
+                yield next(pieces)
+            except StopIteration:
+                return
+            except Exception as raised:  # noqa: BLE001 - whatever the libraries raise on hostile input
+                failure = transport_error(raised, self.request, Attempt(0, 0, None), response=self)
+            else:
+                continue
+            self.close()
+            raise failure
 
 
 def _read_body(response: requests.Response, attempt: Attempt, limit: int) -> None:

@@ -140,9 +140,18 @@ class _Bounded:
         attempt.wait_on(sock)
         return _Answer(sock, debuglevel, method, url, attempt)
 
+    def connect(self) -> None:
+        try:
+            super().connect()  # type: ignore[misc]
+        finally:
+            if (attempt := under_way.get()) is not None:
+                attempt.sent = False  # what went to a proxy was not the request
+
     def send(self, data: Any) -> None:
         attempt = under_way.get()
-        if attempt is not None and self.sock is not None:
+        if attempt is not None:
+            if self.sock is None:
+                self.connect()
             attempt.sent = True
             self.sock.settimeout(attempt.seconds())
         super().send(data)  # type: ignore[misc]
