@@ -439,10 +439,11 @@ def is_empty(response: requests.Response) -> bool:
 def invalid_answer(response: requests.Response, found: str) -> InvalidAnswerError:
     """Make the error of a success status whose body is not the call's answer: `found` says what it is instead."""
     correlation_id = readable(response.headers.get(CORRELATION_ID_HEADER, ""), 100)
+    again = "repeat it" if response.request.method in {"GET", "HEAD"} else "look whether it took effect"
     return InvalidAnswerError(
         f"{response.request.method} {_path(response.request)} was answered with {response.status_code}, but the body is "
         f"{found}: this is not taken for success.",
-        "Check the region, the proxy and the network's log-in page, then look whether it took effect.",
+        f"Check the region, the proxy and the network's log-in page, then {again}.",
         wire=f"Correlation id for Genesys support: {correlation_id}." if correlation_id else "",
         method=response.request.method or "",
         url=(response.request.url or "").split("?")[0],

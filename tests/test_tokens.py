@@ -112,7 +112,7 @@ def test_malformed_json_is_an_invalid_answer(gc, sandbox: Sandbox, body: str | N
         gc.tokens.get_tokens_me()
     assert (caught.value.status, caught.value.method) == (200, "GET")
     assert caught.value.body == (b'{"organization": {"id": "' if body is None else body.encode()[:4096])
-    assert caught.value.correlation_id in caught.value.next_step
+    assert f"Correlation id for Genesys support: {caught.value.correlation_id}." in str(caught.value)
 
 
 # head_tokens_me
