@@ -114,6 +114,7 @@ def test_secrets_of_any_characters(sandbox, http, encoding, secret):
     "authorization",
     [
         "Basic " + base64.b64encode(b"unknown:secret").decode(),
+        "Basic " + base64.b64encode(b"unknown:").decode(),
         "Basic " + base64.b64encode(b"no colon").decode(),
         "Basic !!!",
         "Bearer abc",
