@@ -222,23 +222,27 @@ def plan_revocation(
 
 def _resolve(connection: Connection, given: UserList, own_id: str | None) -> list[_Row]:
     """Look up all users, and tell of each row what is to be done."""
-    keys = {at: [text.lower() for text in (given.texts[at], *more)] for at, more in given.also.items()}
-    every = list(chain(map(str.lower, given.texts), *(more[1:] for more in keys.values())))
-    ids = dict.fromkeys(key for key in every if USER_ID.fullmatch(key))
-    emails = dict.fromkeys(key for key in every if key not in ids and EMAIL.fullmatch(key))
+    keys = [text.lower() for text in given.texts]
+    ids: dict[str, None] = {}
+    emails: dict[str, None] = {}
+    for key in chain(keys, map(str.lower, chain.from_iterable(given.also.values()))):
+        if USER_ID.fullmatch(key):
+            ids[key] = None
+        elif EMAIL.fullmatch(key):
+            emails[key] = None
     found: dict[str, _Match] = dict(_by_id(connection, ids))
     found.update(_by_email(connection, emails))
 
     rows: list[_Row] = []
     seen: set[str] = set()
-    for at, text in enumerate(given.texts):
-        key = every[at]
+    for at, (text, key) in enumerate(zip(given.texts, keys, strict=True)):
+        others = given.also.get(at, [])
         if key not in ids and key not in emails:
             rows.append((text, None, None, None, SKIP, NEITHER))
             continue
-        user = _the_user(keys.get(at) or [key], found)
+        user = _the_user([key, *map(str.lower, others)], found)
         if isinstance(user, str):
-            shown = ", ".join([text, *given.also.get(at, ())]) if user == "conflict" else text
+            shown = ", ".join([text, *others]) if user == "conflict" else text
             rows.append((shown, None, None, None, SKIP, user))
             continue
         why = _why_skipped(user, own_id, seen)
