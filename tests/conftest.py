@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -111,3 +113,65 @@ def listener() -> Iterator[Listener]:
     server = Listener()
     yield server
     server.stop()
+
+
+def _request(client: socket.socket) -> bytes:
+    """One request with its body, as it came."""
+    heard = b""
+    # A TLS handshake, which begins with this byte, is not answered by more.
+    while b"\r\n\r\n" not in heard and not heard.startswith(b"\x16") and (piece := client.recv(65536)):
+        heard += piece
+    head, _, body = heard.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)content-length: (\d+)", head)
+    while length and len(body) < int(length[1]) and (piece := client.recv(65536)):
+        body += piece
+    return head + b"\r\n\r\n" + body
+
+
+class Raw:
+    """A server that says exactly the given bytes to each connection, and then does what it is told to."""
+
+    def __init__(self, *answers: bytes, close: bool = True) -> None:
+        self.heard: list[bytes] = []
+        self.over = threading.Event()
+        self._answers, self._close = answers, close
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        kept = []
+        with contextlib.suppress(OSError):
+            for number in range(1000):
+                client, _ = self._socket.accept()
+                client.settimeout(10)
+                with contextlib.suppress(OSError):
+                    self.heard.append(_request(client))
+                    client.sendall(self._answers[min(number, len(self._answers) - 1)])
+                if self._close:
+                    client.close()
+                kept.append(client)
+        for client in kept:
+            client.close()
+
+    def stop(self) -> None:
+        """Close the port."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        self._thread.join(10)
+
+
+@pytest.fixture
+def saying() -> Iterator[Callable[..., Raw]]:
+    r"""`saying(b"HTTP/1.1 200 OK\r\n\r\n")`: a server that says that."""
+    servers: list[Raw] = []
+
+    def start(*answers: bytes, close: bool = True) -> Raw:
+        servers.append(Raw(*answers, close=close))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()

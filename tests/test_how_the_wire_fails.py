@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import socket
 import threading
 import zlib
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -29,55 +27,6 @@ from gctokens_nb.transport import Timeouts
 
 ONCE = gct.RetryPolicy(attempts=1)
 TWICE = gct.RetryPolicy(attempts=2, backoff_seconds=0.001)
-
-
-class Raw:
-    """A server that says exactly the given bytes to each connection, and then does what it is told to."""
-
-    def __init__(self, *answers: bytes, close: bool = True) -> None:
-        self.heard: list[bytes] = []
-        self.over = threading.Event()
-        self._answers, self._close = answers, close
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
-
-    def _serve(self) -> None:
-        kept = []
-        with contextlib.suppress(OSError):
-            for number in range(1000):
-                client, _ = self._socket.accept()
-                client.settimeout(10)
-                with contextlib.suppress(OSError):
-                    self.heard.append(client.recv(65536))
-                    client.sendall(self._answers[min(number, len(self._answers) - 1)])
-                if self._close:
-                    client.close()
-                kept.append(client)
-        for client in kept:
-            client.close()
-
-    def stop(self) -> None:
-        """Close the port."""
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
-        self._thread.join(10)
-
-
-@pytest.fixture
-def saying() -> Iterator[Callable[..., Raw]]:
-    r"""`saying(b"HTTP/1.1 200 OK\r\n\r\n")`: a server that says that."""
-    servers: list[Raw] = []
-
-    def start(*answers: bytes, close: bool = True) -> Raw:
-        servers.append(Raw(*answers, close=close))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.stop()
 
 
 def answer(body: bytes = b"{}", *headers: str, status: str = "200 OK", length: int | None = None) -> bytes:
@@ -108,9 +57,7 @@ def closed_port() -> int:
 # Which error
 
 
-@pytest.mark.parametrize(
-    ("said", "retry", "attempts"), [(b"", ONCE, 1), (answer(b"{", length=2), TWICE, 2)]
-)
+@pytest.mark.parametrize(("said", "retry", "attempts"), [(b"", ONCE, 1), (answer(b"{", length=2), TWICE, 2)])
 def test_a_connection_that_breaks(saying, said: bytes, retry: gct.RetryPolicy, attempts: int):
     """No answer, or half of one: a dropped connection, with how often it was sent, and that the outcome is unknown."""
     server = saying(said)
