@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # JupyterLab wants to be told that root is meant (containers).
 ROOT_OK := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: lab app test lint unit browser notebooks-test contract lowest wheel rehearse bench constraints clean
+.PHONY: lab app test lint unit browser notebooks-test contract lowest wheel rehearse bench mutants constraints clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -58,6 +58,12 @@ bench: .venv/.dev .venv-sdk/.ready  # ratios against peers, each side by side in
 	$(BIN)/python benchmarks/bulk.py --sdk-python .venv-sdk/bin/python
 	GCTOKENS_CHROMIUM="$$(scripts/chromium)" && export GCTOKENS_CHROMIUM && $(BIN)/python benchmarks/panels.py
 
+# Changes the code in some two thousand places, one at a time, and counts the changes that no test notices. Half an hour;
+# tests/MUTANTS.md has the figures and what is said to each survivor.
+mutants: .venv-mutants/.ready
+	.venv-mutants/bin/mutmut run
+	.venv-mutants/bin/mutmut results
+
 ## Environments
 
 .venv/pyvenv.cfg:
@@ -75,6 +81,11 @@ bench: .venv/.dev .venv-sdk/.ready  # ratios against peers, each side by side in
 .venv-sdk/.ready: pyproject.toml constraints.txt tests/contract/requirements.txt
 	$(PYTHON) -m venv --clear .venv-sdk
 	.venv-sdk/bin/python $(INSTALL) -e '.[test]' -r tests/contract/requirements.txt
+	touch $@
+
+.venv-mutants/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv --clear .venv-mutants
+	.venv-mutants/bin/python $(INSTALL) -e '.[all,test]' mutmut==3.8.1
 	touch $@
 
 dist/.built: pyproject.toml README.md LICENSE $(shell find gctokens_nb -type f -not -path '*/__pycache__/*') | .venv/pyvenv.cfg
@@ -108,4 +119,4 @@ constraints:
 	rm -rf .venv-freeze
 
 clean:
-	rm -rf .venv .venv-* dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-* mutants dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
