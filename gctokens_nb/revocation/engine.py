@@ -3,6 +3,11 @@
 The journal is written in groups: one transaction holds all answers that came since the last one, and the attempts that may
 be sent next. A few attempts more than there are workers stand in the journal at any time, so that no worker waits for the
 disk; those that a stop overtakes are taken out again.
+
+A run always ends, or stops and can be resumed, whatever the server does. No wait is longer than the connection's
+`longest_wait_seconds`; an answer is waited for twice as long at the most. Where nobody gets through for that time, or in
+so many attempts in a row, the run stops: a deadline over all repeats, as in google-api-core's `Retry(timeout=)`, and a
+quota of refusals that a success fills up again, as in botocore's standard retry mode (500 tokens, 5 for a retry).
 """
 
 from __future__ import annotations
@@ -11,46 +16,40 @@ import heapq
 import random
 import threading
 import time
-from collections.abc import Mapping
-from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
-from typing import NamedTuple
-
-import msgspec
-import requests
 
 from gctokens_nb.connection import Connection
 from gctokens_nb.errors import (
-    CORRELATION_ID_HEADER,
     ApiError,
+    CancelledError,
     CertificateError,
     GCTokensError,
     HostUnreachableError,
-    InvalidAnswerError,
-    LoginError,
-    RateLimitedError,
-    ServerError,
+    TimedOutError,
     TransportError,
 )
+from gctokens_nb.revocation.attempt import Result, lost, send, utc_now
 from gctokens_nb.revocation.journal import AGAIN, FAILED, REVOKED, UNKNOWN, Answer, Intent, Journal, Task
 from gctokens_nb.revocation.pacing import Pacer
-from gctokens_nb.session import invalid_answer
+from gctokens_nb.waits import Cancel
 
 __all__ = ["ATTEMPTS", "Engine", "utc_now"]
 
 ATTEMPTS = 6  # how often a user is tried in one run before it is given up; a 429 does not count
 _LEAST_AHEAD = 32
 _GROUP_SECONDS = 0.02  # how long answers are gathered for one transaction
+_LEAST_REFUSALS = 100  # in a row; with many workers, as many more as they try at a time
+_LOOK_SECONDS = 0.5  # how often the attempts under way are looked at
+_LOST_SECONDS = 1.0  # how long after it was broken off an attempt has to end
 
 
-class _Result(NamedTuple):
-    """What became of an attempt: the answer for the journal, how long everybody shall wait, the error, and when it began."""
+class _Flight:
+    """A request on its way: when it began, until when it is waited for, and what breaks it off."""
 
-    intent: Intent
-    answer: Answer
-    hold_seconds: float | None = None
-    error: Exception | None = None
-    began: float = 0.0
+    def __init__(self, ends: float) -> None:
+        self.began = time.monotonic()
+        self.ends = ends
+        self.cancel = Cancel()
 
 
 class Engine:
@@ -67,14 +66,15 @@ class Engine:
         pause: While set, nothing more is sent.
         counts: How many inputs have which outcome.
         done: How many users were revoked or failed for good since the start.
-        failure: Why the run ended before its time.
+        failure: Why the run ended before its time; `reason` says in addition why that ended it.
     """
 
     def __init__(
         self, connection: Connection, journal: Journal, tasks: list[Task], pacer: Pacer, workers: int
     ) -> None:
         self.pause = threading.Event()
-        self.failure: Exception | None = None
+        self.failure: BaseException | None = None
+        self.reason = ""
         self.counts = journal.counts()
         self.done = 0
         self._connection = connection
@@ -87,10 +87,14 @@ class Engine:
         self._later: list[tuple[float, Task]] = []  # a heap: to be repeated, and when
         self._tries: dict[int, tuple[int, float]] = {}  # how often, and when the first one had failed
         self._last_through = 0.0  # when the latest attempt began that settled a user
+        self._longest_wait = connection.session.retry.longest_wait_seconds
+        self._patience = 2 * self._longest_wait
+        self._refusals, self._most_refusals = 0, max(_LEAST_REFUSALS, ATTEMPTS * workers)
+        self._trouble_since: float | None = None  # when the first of these refusals began
+        self._flights: dict[Intent, _Flight] = {}  # whoever takes one out tells how it ended
         self._ready: SimpleQueue[Intent | None] = SimpleQueue()
-        self._returned: SimpleQueue[_Result | Intent | None] = (
-            SimpleQueue()
-        )  # an Intent was not sent; None only wakes
+        # An Intent was not sent; None only wakes.
+        self._returned: SimpleQueue[Result | Intent | None] = SimpleQueue()
         self._ahead = 0
         self._most_ahead = workers + max(workers, _LEAST_AHEAD)
         self._stop = threading.Event()
@@ -103,12 +107,24 @@ class Engine:
 
     def start(self) -> None:
         """Begin to send."""
-        for thread in [*self._workers, self._writer]:
-            thread.start()
+        self._writer.start()
 
     def stop(self) -> None:
         """Send nothing more. What is in flight is finished and written down."""
         self._stop.set()
+        self.wake()
+
+    def break_off(self) -> None:
+        """Wait no more for what is on its way: it is written down as unknown."""
+        self.stop()
+        for flight in list(self._flights.values()):
+            flight.ends = 0.0
+        self.wake()
+
+    def go_on(self) -> None:
+        """End a pause."""
+        self._trouble_since = None  # the time of the pause is nobody's trouble
+        self.pause.clear()
         self.wake()
 
     def wake(self) -> None:
@@ -118,6 +134,8 @@ class Engine:
 
     def wait(self, timeout_seconds: float | None = None) -> bool:
         """Wait until all is written down; False if the time is over before."""
+        if self._writer.ident is None:  # it was interrupted before it began
+            return True
         return self._finished.wait(timeout_seconds)
 
     def seconds_to_wait(self) -> float:
@@ -132,20 +150,22 @@ class Engine:
 
     def _run(self) -> None:
         try:
+            for thread in self._workers:
+                thread.start()
             self._keep_journal()
-        except Exception as error:  # noqa: BLE001 - it must end the run and reach whoever waits for it
+        except BaseException as error:  # noqa: BLE001 - it must end the run and reach whoever waits for it
             self.failure = error
         finally:
             self._stop.set()
             self._pacer.wake()
             for _ in self._workers:
                 self._ready.put(None)
-            for thread in self._workers:
-                thread.join()
+            for flight in list(self._flights.values()):
+                flight.cancel.set()
             self._finished.set()
 
     def _keep_journal(self) -> None:
-        results: list[_Result] = []
+        results: list[Result] = []
         withdrawn: list[Intent] = []
         while True:
             if self._stop.is_set():
@@ -178,25 +198,40 @@ class Engine:
             intents.append(Intent(task.row, task.user_id, task.attempts + 1))
         return intents
 
-    def _gather(self) -> tuple[list[_Result], list[Intent]]:
+    def _gather(self) -> tuple[list[Result], list[Intent]]:
         """Wait for results, and a little longer for more of them; also return what was not sent."""
-        results: list[_Result] = []
+        results = self._look_after()
         unsent: list[Intent] = []
-        seconds = None
+        if results:
+            return results, unsent
+        seconds = _LOOK_SECONDS
         if self._later and self._ahead < self._most_ahead:
-            seconds = max(0.0, self._later[0][0] - time.monotonic())
+            seconds = min(seconds, max(0.0, self._later[0][0] - time.monotonic()))
         try:
             returned = self._returned.get(timeout=seconds)
             if self._ahead > 1:
                 time.sleep(_GROUP_SECONDS)
             while True:
-                if isinstance(returned, _Result):
+                if isinstance(returned, Result):
                     results.append(returned)
                 elif returned is not None:
                     unsent.append(returned)
                 returned = self._returned.get_nowait()
         except Empty:
             return results, unsent
+
+    def _look_after(self) -> list[Result]:
+        """Break off what takes too long, and give up what does not even then end."""
+        results = []
+        now = time.monotonic()
+        for intent, flight in list(self._flights.items()):
+            if now >= flight.ends and not flight.cancel.is_set():
+                flight.ends = now
+                flight.cancel.set()
+            elif now >= flight.ends + _LOST_SECONDS and self._flights.pop(intent, None) is not None:
+                self._pacer.answered(flight.began, {}, None)
+                results.append(lost(intent, flight.began, _too_slow(now - flight.began)))
+        return results
 
     def _take_back(self) -> list[Intent]:
         """The attempts that no worker has taken yet."""
@@ -209,17 +244,19 @@ class Engine:
             if intent is not None:
                 taken.append(intent)
 
-    def _settle(self, result: _Result) -> Answer:
+    def _settle(self, result: Result) -> Answer:
         """Decide whether the user is tried again; the answer for the journal."""
         intent, answer, error, now = result.intent, result.answer, result.error, time.monotonic()
         if answer.outcome not in {AGAIN, UNKNOWN}:
             self._last_through = max(self._last_through, result.began)
+            self._refusals, self._trouble_since = 0, None
             if answer.outcome == FAILED and answer.row in self._doubtful:
                 reason = f"{answer.reason}; an earlier attempt got no answer and may have taken effect"
                 return answer._replace(reason=reason)
             return answer
         if answer.outcome == UNKNOWN:
             self._doubtful.add(answer.row)
+        self._count_refusal(result, now)
         limited = answer.status == 429
         tries, first_failed_at = self._tries.get(answer.row, (0, now))
         tries += not limited
@@ -237,16 +274,17 @@ class Engine:
             return answer._replace(outcome=FAILED)
         return answer
 
-    def _concerns_everybody(self, error: Exception) -> bool:
-        """Whether the next user would meet the same error, so that the run must end."""
-        if isinstance(error, RateLimitedError):
-            return (error.retry_after_seconds or 0.0) > self._connection.session.retry.longest_wait_seconds
-        if isinstance(error, ApiError):
-            return error.status in {401, 403} or error.status < 400
-        return not isinstance(error, TransportError) or isinstance(error, CertificateError)
+    def _count_refusal(self, result: Result, now: float) -> None:
+        self._refusals += 1
+        since = self._trouble_since = result.began if self._trouble_since is None else self._trouble_since
+        too_long = now + (result.hold_seconds or 0.0) - since >= self._patience
+        if (too_long or self._refusals >= self._most_refusals) and result.error is not None:
+            reason = f"Nobody got through in {self._refusals:,} attempts and {now - since:,.0f} s."
+            self._give_up(result.error, reason)
 
-    def _give_up(self, error: Exception) -> None:
-        self.failure = self.failure or error
+    def _give_up(self, error: BaseException, reason: str = "") -> None:
+        if self.failure is None:
+            self.failure, self.reason = error, reason
         self._stop.set()
         self._pacer.wake()
 
@@ -265,79 +303,62 @@ class Engine:
 
     def _work(self) -> None:
         while (intent := self._ready.get()) is not None:
-            with self._turn:
-                may_send = self._pacer.take(self._stop, self.pause)
-            if may_send:
-                self._returned.put(self._send(intent))
-            else:
-                self._returned.put(intent)
-
-    def _send(self, intent: Intent) -> _Result:
-        began, sent_at = time.monotonic(), utc_now()
-        headers: Mapping[str, str] = {}
-        hold_seconds = None
-        try:
-            # Sent once: each further attempt must stand in the journal before it is made.
-            response = self._connection.session.call("DELETE", f"/api/v2/tokens/{intent.user_id}", attempts=1)
-        except Exception as error:  # noqa: BLE001 - nothing may end a worker; what is not expected ends the run
-            result = _failed(intent, sent_at, error)
-            hold_seconds = result.hold_seconds
-            if self._concerns_everybody(error):
+            try:
+                self._attempt(intent)
+            except BaseException as error:  # noqa: BLE001 - nothing may end a worker without a result
                 self._give_up(error)
-        else:
-            headers = response.headers
-            result = _answered(intent, sent_at, response)
-        self._pacer.answered(began, headers, hold_seconds)
-        return result._replace(began=began)
+                flight = self._flights.pop(intent, None)
+                self._returned.put(lost(intent, flight.began, _broken(error)) if flight else intent)
+
+    def _attempt(self, intent: Intent) -> None:
+        with self._turn:
+            may_send = self._pacer.take(self._stop, self.pause, self._longest_wait)
+        if not may_send:
+            self._returned.put(intent)
+            return
+        flight = self._flights[intent] = _Flight(time.monotonic() + self._patience)
+        result = send(self._connection.session, intent, flight.cancel)
+        error, asked = result.error, result.hold_seconds or 0.0
+        if isinstance(error, CancelledError):
+            error = _too_slow(time.monotonic() - flight.began)
+            result = result._replace(error=error)
+        if asked > self._longest_wait:
+            # Not to be waited for by anybody: whoever resumes the run sees what the server says then.
+            result = result._replace(hold_seconds=None)
+            self._give_up(
+                error or _asked_to_wait(asked),
+                f"The server asks to wait {asked:,.0f} s, longer than the {self._longest_wait:,g} s of "
+                "RetryPolicy.longest_wait_seconds.",
+            )
+        elif error is not None and _concerns_everybody(error):
+            self._give_up(error)
+        if self._flights.pop(intent, None) is None:
+            return  # the writer has given it up
+        try:
+            self._pacer.answered(result.began, result.headers, result.hold_seconds)
+        except BaseException as error_of_ours:  # noqa: BLE001 - it was sent, so its result must be told
+            self._give_up(error_of_ours)
+        self._returned.put(result)
 
 
-def _answered(intent: Intent, sent_at: str, response: requests.Response) -> _Result:
-    if response.content and not _is_json(response.content):
-        return _failed(intent, sent_at, invalid_answer(response, "no JSON"))
-    correlation_id = response.headers.get(CORRELATION_ID_HEADER)
-    return _Result(intent, _answer(intent, sent_at, REVOKED, response.status_code, correlation_id, None))
-
-
-def _failed(intent: Intent, sent_at: str, error: Exception) -> _Result:
-    status = correlation_id = hold_seconds = None
-    reason = error.what if isinstance(error, GCTokensError) else f"{type(error).__name__} in this program"
+def _concerns_everybody(error: BaseException) -> bool:
+    """Whether the next user would meet the same error, so that the run must end."""
     if isinstance(error, ApiError):
-        status, correlation_id, hold_seconds = error.status, error.correlation_id, error.retry_after_seconds
-        reason = f"{error.code}: {error.message}" if error.code else reason
-        if isinstance(error, RateLimitedError) and hold_seconds is None:
-            hold_seconds = 1.0
-        again = status in {401, 403, 429} or isinstance(error, ServerError) or status < 400
-        outcome = AGAIN if again else FAILED
-    elif isinstance(error, InvalidAnswerError):
-        status, correlation_id, outcome = error.status, error.correlation_id, UNKNOWN
-    elif isinstance(error, (HostUnreachableError, CertificateError, LoginError)):
-        outcome = AGAIN  # it never reached the platform API, or was refused by it
-    else:
-        outcome = UNKNOWN
-    return _Result(
-        intent, _answer(intent, sent_at, outcome, status, correlation_id or None, reason), hold_seconds, error
+        return error.status in {401, 403} or error.status < 400
+    return not isinstance(error, TransportError) or isinstance(error, CertificateError)
+
+
+def _too_slow(seconds: float) -> TimedOutError:
+    return TimedOutError(
+        f"No full answer came in {seconds:,.0f} s, and it was not waited for any longer. Whether the user is logged out "
+        "is unknown.",
+        "Resume the run: it asks again.",
     )
 
 
-def _answer(
-    intent: Intent,
-    sent_at: str,
-    outcome: str,
-    status: int | None,
-    correlation_id: str | None,
-    reason: str | None,
-) -> Answer:
-    return Answer(sent_at, utc_now(), outcome, status, correlation_id, reason, intent.row, intent.attempt)
+def _asked_to_wait(seconds: float) -> GCTokensError:
+    return GCTokensError(f"The server asks to wait {seconds:,.0f} s.", "Resume the run after that.")
 
 
-def _is_json(body: bytes) -> bool:
-    try:
-        msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError):
-        return False
-    return True
-
-
-def utc_now() -> str:
-    """Return the time as the journal has it: ISO 8601, UTC, milliseconds."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def _broken(error: BaseException) -> GCTokensError:
+    return GCTokensError(f"{type(error).__name__} in this program.", "Resume the run: it asks again.")

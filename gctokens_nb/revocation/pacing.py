@@ -9,11 +9,13 @@ from collections import deque
 from collections.abc import Mapping
 
 from gctokens_nb.connection import Connection
+from gctokens_nb.errors import RateLimitedError
 
 __all__ = ["DEFAULT_RATE", "Pacer", "pacer_of"]
 
 DEFAULT_RATE = 300  # requests a minute and token: the platform's documented limit
 _WINDOW_SECONDS = 60.0
+_LONGEST_RESET_SECONDS = 1e9
 
 
 class Pacer:
@@ -24,6 +26,7 @@ class Pacer:
     requests go out in any 60 seconds.
 
     Until the first answer has come, one request is on its way at most: others may have used the token's window before.
+    So it is after the server has asked to wait, until one request got through: the others would be refused with it.
     """
 
     def __init__(self) -> None:
@@ -31,7 +34,10 @@ class Pacer:
         self._rate: float | None = None
         self._sent: deque[float] = deque()
         self._in_flight = 0
-        self._answered = False
+        self._alone_since: float | None = (
+            0.0  # one request at a time, until one that was sent later got through
+        )
+        self._probing = False  # that one is on its way
         self._allowed: int | None = None
         self._count = 0
         self._window_began = 0.0
@@ -43,14 +49,29 @@ class Pacer:
         with self._changed:
             self._rate = rate
 
-    def take(self, stop: threading.Event, pause: threading.Event) -> bool:
-        """Wait until a request may be sent; False if `stop` is set before. Nothing is sent while `pause` is set."""
+    def take(self, stop: threading.Event, pause: threading.Event, longest_wait_seconds: float) -> bool:
+        """Wait until a request may be sent; False if `stop` is set before. Nothing is sent while `pause` is set.
+
+        Raises:
+            RateLimitedError: The server asks for a longer wait than that. It is forgotten: whoever asks again later sends
+                one request to see.
+        """
         with self._changed:
             while not stop.is_set():
                 now = time.monotonic()
+                asked = max(0.0, self._server_allows_at(now) - now)
+                if asked > longest_wait_seconds and not pause.is_set():
+                    self._held_until, self._allowed = 0.0, None
+                    self._go_alone(now)
+                    raise RateLimitedError(
+                        f"The rate limit of this token is used up, and the server says that it will be for {asked:,.0f} s.",
+                        "Go on after that.",
+                        retry_after_seconds=asked,
+                    )
                 seconds = None if pause.is_set() else self._seconds_to_wait(now)
                 if seconds == 0:
                     self._in_flight += 1
+                    self._probing = self._alone_since is not None
                     if self._own_rate() != float("inf"):
                         self._sent.append(now)
                     return True
@@ -67,10 +88,12 @@ class Pacer:
         """
         with self._changed:
             self._in_flight -= 1
-            self._answered = True
             now = time.monotonic()
             if hold_seconds is not None:
                 self._held_until = max(self._held_until, now + hold_seconds)
+                self._go_alone(now)
+            elif self._alone_since is not None and sent_at >= self._alone_since:
+                self._alone_since, self._probing = None, False
             self._read_window(sent_at, now, headers)
             self._changed.notify_all()
 
@@ -97,6 +120,9 @@ class Pacer:
             first = self._seconds_to_wait(now) or max(0.0, self._window_ends - now)
             return float(first + (windows - 1) * _WINDOW_SECONDS) if windows else 0.0
 
+    def _go_alone(self, now: float) -> None:
+        self._alone_since, self._probing = now, False
+
     def _own_rate(self) -> float:
         if self._rate is not None:
             return self._rate
@@ -104,20 +130,24 @@ class Pacer:
 
     def _seconds_to_wait(self, now: float) -> float | None:
         """0: send now. None: until an answer comes."""
-        until = self._held_until
-        if self._allowed is not None:
-            if now >= self._window_ends:  # a new window; its first answer will say when it ends
-                self._count, self._window_began, self._window_ends = 0, now, now + _WINDOW_SECONDS
-            if self._count + self._in_flight >= self._allowed:
-                until = max(until, self._window_ends)
-        elif not self._answered and self._in_flight:
+        if self._probing:
             return None
+        until = self._server_allows_at(now)
         rate = self._own_rate()
         while self._sent and self._sent[0] + _WINDOW_SECONDS <= now:
             self._sent.popleft()
         if len(self._sent) >= rate:
             until = max(until, self._sent[0] + _WINDOW_SECONDS)
         return max(0.0, until - now)
+
+    def _server_allows_at(self, now: float) -> float:
+        """From when on the server takes another request, as far as it has said."""
+        if self._allowed is None:
+            return self._held_until
+        if now >= self._window_ends:  # a new window; its first answer will say when it ends
+            self._count, self._window_began, self._window_ends = 0, now, now + _WINDOW_SECONDS
+        full = self._count + self._in_flight >= self._allowed
+        return max(self._held_until, self._window_ends) if full else self._held_until
 
     def _read_window(self, sent_at: float, now: float, headers: Mapping[str, str]) -> None:
         try:
@@ -126,7 +156,7 @@ class Pacer:
             reset_seconds = float(headers["inin-ratelimit-reset"])
         except (KeyError, ValueError):
             return
-        if allowed < 1 or not 0 <= reset_seconds <= 24 * 3600 or sent_at < self._window_began:
+        if allowed < 1 or not 0 <= reset_seconds <= _LONGEST_RESET_SECONDS or sent_at < self._window_began:
             return  # nonsense, or of a window that is over
         ends = now + reset_seconds
         # Rounded up, each answer gives a latest end: the earliest of them is nearest to the truth.

@@ -30,6 +30,7 @@ OUTCOMES = ("pending", "revoked", "failed", "skipped", "unknown")
 WORKERS = 8
 _PROGRESS_SECONDS = 0.25
 _NAMED = 5  # users that an error names
+_GRACE_SECONDS = 3.0  # for what is on its way when a run is interrupted
 _SHOWN_SECONDS = 0.5  # a shorter wait is over before it is read
 
 OnProgress = Callable[["Run"], None]
@@ -186,8 +187,7 @@ class Run:
     def unpause(self) -> None:
         """Go on after `pause()`."""
         if self._engine is not None:
-            self._engine.pause.clear()
-            self._engine.wake()
+            self._engine.go_on()
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per input of the plan, in its order.
@@ -239,8 +239,8 @@ class Run:
     def carry_out(self, engine: Engine, on_progress: OnProgress | None) -> None:
         """Let the engine run to its end, watched from this thread; called by `revoke` and `resume`."""
         self._engine, self._began = engine, time.monotonic()
-        engine.start()
         try:
+            engine.start()
             while True:
                 if on_progress is not None:
                     on_progress(self)
@@ -248,7 +248,11 @@ class Run:
                     break
         except BaseException as error:  # Ctrl-C, or on_progress failed
             engine.stop()
-            engine.wait()
+            try:
+                engine.wait(_GRACE_SECONDS)
+            finally:  # at a second Ctrl-C, too
+                engine.break_off()
+                engine.wait(_GRACE_SECONDS)
             error.add_note(f"The run was stopped in good order. {self._how_to_go_on()}")
             raise
         finally:
@@ -258,7 +262,13 @@ class Run:
             on_progress(self)
         if engine.failure is not None:
             raise RevocationStoppedError(
-                f"The run was stopped with {self.left:,} users left. {engine.failure}",
+                " ".join(
+                    [
+                        f"The run was stopped with {self.left:,} users left.",
+                        engine.reason,
+                        str(engine.failure),
+                    ]
+                ).replace("  ", " "),
                 self._how_to_go_on(),
                 journal=self.journal or "",
                 left=self.left,
