@@ -7,8 +7,9 @@ import ipaddress
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
+import requests
 
-from gctokens_nb.errors import ConfigurationError, InsecureUrlError, UnknownRegionError
+from gctokens_nb.errors import ConfigurationError, InsecureUrlError, UnknownRegionError, readable
 
 __all__ = ["ALL", "Region", "gateway", "resolve"]
 
@@ -83,8 +84,12 @@ def resolve(environment: str | Region) -> Region:
     """
     if isinstance(environment, Region):
         return environment
+    if not isinstance(environment, str):
+        raise _unknown("" if environment is None else f"a {type(environment).__name__}")
     text = environment.strip()
     parts = _split(text)
+    if parts is None:
+        raise _unknown(text.partition("://")[2] or text)
     host = (parts.hostname or "").rstrip(".")
     if parts.scheme and _is_loopback(host):
         return gateway(text, login_path="", api_path="")
@@ -94,7 +99,8 @@ def resolve(environment: str | Region) -> Region:
     for prefix in _HOST_PREFIXES:
         domain = domain.removeprefix(prefix)
     region = _BY_NAME.get(domain) or _BY_NAME.get(domain.replace("_", "-"))
-    if region is None or parts.scheme not in {"", "https"} or parts.port not in {None, 443} or parts.username:
+    plain = parts.username is None and parts.password is None and parts.port in {None, 443}
+    if region is None or parts.scheme not in {"", "https"} or not plain:
         raise _unknown(domain)
     return region
 
@@ -115,37 +121,58 @@ def gateway(base_url: str, *, login_path: str = "login", api_path: str = "api") 
         ConfigurationError:
             Not an address of that form.
     """
-    parts = _split(base_url.strip())
-    host = parts.hostname or ""
-    if parts.scheme not in {"http", "https"} or not host or parts.username or parts.query or parts.fragment:
+    parts = _split(base_url.strip()) if isinstance(base_url, str) else None
+    if parts is not None and parts.scheme == "http" and parts.hostname and not _is_loopback(parts.hostname):
+        _refuse_http(parts.hostname)
+    base = _base(parts) if parts is not None else None
+    if base is None:
         raise ConfigurationError(
             "A gateway needs a base address of the form https://host[:port][/path].",
-            "Leave out user name, query and fragment.",
+            "Leave out user name, query and fragment, and check the host name and the port.",
         )
-    if parts.scheme == "http" and not _is_loopback(host):
-        _refuse_http(host)
-    netloc = f"[{host}]" if ":" in host else host
-    base = (
-        f"{parts.scheme}://{netloc}{'' if parts.port is None else f':{parts.port}'}{parts.path.rstrip('/')}"
-    )
+    urls = [
+        _base(_split(f"{base}/{path.strip('/')}")) for path in (login_path, api_path) if isinstance(path, str)
+    ]
+    if len(urls) != 2 or urls[0] is None or urls[1] is None:
+        raise ConfigurationError(
+            "A gateway's login_path and api_path must be paths, such as 'login' and 'api'.",
+            "Leave out query and fragment.",
+        )
+    return Region(base, "", urls[0], urls[1])
 
-    def below(path: str) -> str:
-        return f"{base}/{path.strip('/')}".rstrip("/")
 
-    return Region(base, "", below(login_path), below(api_path))
+def _base(parts: SplitResult | None) -> str | None:
+    """Return a base address as it is sent, its host in IDNA form and without a slash at the end; None where it is none."""
+    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
+        return None
+    if parts.query or parts.fragment or parts.port == 0 or "\\" in parts.netloc:
+        return None
+    prepared = requests.PreparedRequest()
+    try:
+        prepared.prepare_url(parts.geturl(), None)
+    except (requests.RequestException, ValueError):
+        return None
+    sent = _split(prepared.url or "")
+    if sent is None or not sent.hostname or not sent.hostname.isascii():
+        return None
+    host = f"[{sent.hostname}]" if ":" in sent.hostname else sent.hostname
+    port = "" if parts.port is None else f":{parts.port}"
+    return f"{sent.scheme}://{host}{port}{sent.path}".rstrip("/")
 
 
 def is_loopback_url(url: str) -> bool:
     """Tell whether `url` stays on this machine."""
-    return _is_loopback(urlsplit(url).hostname or "")
+    parts = _split(url)
+    return parts is not None and _is_loopback(parts.hostname or "")
 
 
-def _split(text: str) -> SplitResult:
+def _split(text: str) -> SplitResult | None:
+    """Return the parts of an address or of a host alone; None where it cannot be read."""
     try:
         parts = urlsplit(text if "://" in text else f"//{text}")
         _ = parts.port  # raises ValueError where it is no number
     except ValueError:
-        raise _unknown(text.partition("://")[2] or text) from None
+        return None
     return parts
 
 
@@ -160,18 +187,18 @@ def _is_loopback(host: str) -> bool:
 
 def _refuse_http(host: str) -> None:
     raise InsecureUrlError(
-        f"http://{host} was refused: tokens and secrets would travel unencrypted.",
+        f"http://{readable(host, 60)} was refused: tokens and secrets would travel unencrypted.",
         "Use https://; plain http is for servers on this machine only.",
     )
 
 
 def _unknown(name: str) -> UnknownRegionError:
-    shown = name.rpartition("@")[2][:60]  # never the user information of an address
-    nearest = tuple(difflib.get_close_matches(name.lower().replace("_", "-"), _BY_NAME, n=4, cutoff=0.5))
+    shown = readable(name.rpartition("@")[2], 60)  # never the user information of an address
+    nearest = tuple(difflib.get_close_matches(shown.lower().replace("_", "-"), _BY_NAME, n=4, cutoff=0.5))
     listed = "Nearest: " if nearest else "Known regions: "
     listed += ", ".join(str(_BY_NAME[n]) for n in nearest) if nearest else ", ".join(map(str, ALL))
     return UnknownRegionError(
-        f"{shown!r} is no Genesys Cloud region that this package knows.",
+        f"{shown!r} is no Genesys Cloud region that this package knows." if shown else "No region was given.",
         f"{listed}. For a gateway in front of Genesys Cloud, pass gctokens_nb.regions.gateway(base_url).",
         nearest=nearest,
     )

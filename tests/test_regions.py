@@ -93,6 +93,65 @@ def test_a_gateway_puts_both_behind_one_base():
     )
 
 
+@pytest.mark.parametrize("nothing", [None, "", " ", 7, b"mypurecloud.de", [], object()])
+def test_what_is_no_text_is_no_region(nothing):
+    """What names nothing is an error of ours too, in words."""
+    with pytest.raises(UnknownRegionError, match=r"No region was given|is no Genesys Cloud region") as caught:
+        regions.resolve(nothing)
+    assert "mypurecloud.de (eu-central-1)" in caught.value.next_step
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        "https://gateway.example.com:0",
+        "https://gateway.example.com:99999",
+        "https://gateway.example.com:x",
+        "https://user:s3cret@gateway.example.com",
+        "https://:s3cret@gateway.example.com",
+        "https://@gateway.example.com",
+        f"https://{'ü' * 80}.example.com",
+        "https://\u2024.example.com",
+        "https://a b.example.com",
+        "https://[::1",
+        "https://a..b\\@evil.example",
+        "https://",
+        "ftp://gateway.example.com",
+        None,
+        7,
+    ],
+)
+def test_an_odd_gateway_is_refused_in_words(base):
+    """An address that no request can be sent to is refused when it is given, without what may be a secret in it."""
+    with pytest.raises(ConfigurationError, match="base address of the form") as caught:
+        regions.gateway(base)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_gateway_has_its_name_as_it_is_sent():
+    """A name in other letters becomes the name that DNS knows, once, where it enters."""
+    assert (
+        regions.gateway("https://BÜCHER.example/ä").login_url == "https://xn--bcher-kva.example/%C3%A4/login"
+    )
+
+
+@given(text=st.text() | st.none() | st.integers() | st.binary(), other=st.text() | st.none())
+def test_only_errors_of_ours_leave(text, other):
+    """Whatever is given as a region or as a gateway: a region, or an error of ours."""
+    for take in (
+        lambda: regions.resolve(text),
+        lambda: regions.gateway(text),
+        lambda: regions.gateway(f"https://{text}", login_path=other, api_path=other),
+        lambda: regions.resolve(f"https://{text}:{other}/"),
+    ):
+        try:
+            region = take()
+        except ConfigurationError:
+            continue
+        assert region.api_url.isascii()
+        assert regions.resolve(region) is region
+
+
 @pytest.mark.parametrize(
     "address",
     [
