@@ -33,7 +33,7 @@ class Secret:
     @property
     def fingerprint(self) -> str:
         """The first 8 hex digits of the text's SHA-256: tells secrets apart and gives none away."""
-        return hashlib.sha256(self.reveal().encode()).hexdigest()[:8]
+        return hashlib.sha256(self.reveal().encode(errors="surrogatepass")).hexdigest()[:8]
 
     def __repr__(self) -> str:
         return f"Secret({MASK!r})"
@@ -44,7 +44,7 @@ class Secret:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        return hmac.compare_digest(self.reveal().encode(), other.reveal().encode())
+        return hmac.compare_digest(self.reveal().encode(errors="surrogatepass"), other.reveal().encode(errors="surrogatepass"))
 
     def __hash__(self) -> int:
         return hash(self.reveal())

@@ -4,29 +4,18 @@ from __future__ import annotations
 
 import functools
 import getpass
-import threading
-import time
 import webbrowser
 from collections.abc import Callable
 from html import escape
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
-from urllib.parse import urlsplit
 
 from gctokens_nb import oauth
 from gctokens_nb.connection import Connection
-from gctokens_nb.errors import CancelledError, ConfigurationError, LoginError
 from gctokens_nb.oauth import AccessToken, AuthorizationRequest, TokenKeeper
 from gctokens_nb.redaction import Secret
-from gctokens_nb.regions import Region, is_loopback_url, resolve
-from gctokens_nb.waits import cancellation
+from gctokens_nb.redirect import Listener
+from gctokens_nb.regions import Region, resolve
 
 __all__ = ["SignIn", "authenticate_with_saml2_bearer", "begin_sign_in", "sign_in_with_browser"]
-
-_PAGE = (
-    b'<!doctype html><html lang="en"><meta charset="utf-8"><title>gctokens_nb</title>'
-    b"<p>%s Go back to the notebook; you can close this tab.</p></html>"
-)
 
 
 class SignIn:
@@ -72,6 +61,10 @@ class SignIn:
             address = getpass.getpass("The address (not shown): ")
         address = Secret(address)
         return _signed_in(self._request, self._request.finish(address), self._client_secret)
+
+    def answers(self, address: str | Secret) -> bool:
+        """Tell whether an address belongs to this sign-in, without using it up."""
+        return self._request.answers(Secret(address))
 
     def __repr__(self) -> str:
         return "<SignIn: open its url, then pass the address the browser ends on to finish()>"
@@ -148,7 +141,7 @@ def sign_in_with_browser(
         redirect_uri:
             An `http` address on this machine that is registered with the client, such as `http://localhost:8085/callback`.
             Port 0 takes a free one, for login hosts that allow any loopback port (RFC 8252 section 7.3). Only 127.0.0.1 is
-            listened on, for one answer.
+            listened on, and only the answer that carries this sign-in's state is taken: whatever else calls is turned away.
         timeout_seconds:
             How long to wait for the person. Interrupting the kernel ends the wait too, and so does the `cancel` of
             `watch_waits()`.
@@ -157,13 +150,13 @@ def sign_in_with_browser(
 
     Raises:
         LoginError:
-            Nobody signed in in time, the sign-in was refused, or the redirect did not belong to it.
+            Nobody signed in in time, or the sign-in was refused.
         ConfigurationError:
             The redirect URI is not on this machine, or its port is taken.
         CancelledError:
             The wait was cancelled.
     """
-    with _Listener(redirect_uri) as listener:
+    with Listener(redirect_uri) as listener:
         sign_in = begin_sign_in(
             environment,
             client_id,
@@ -174,6 +167,7 @@ def sign_in_with_browser(
             provider=provider,
             prompt=prompt,
         )
+        listener.expect(sign_in.answers)
         if open_url(sign_in.url) is False:  # webbrowser's way to say that there is none
             print(f"Open this link in a browser on this machine:\n{sign_in.url}")  # noqa: T201
         address = listener.wait(timeout_seconds)
@@ -224,84 +218,3 @@ def _refreshed(
     region: Region, client_id: str, client_secret: Secret | None, used: AccessToken
 ) -> AccessToken:
     return oauth.refresh(region, client_id, used.refresh_token or Secret(""), client_secret=client_secret)
-
-
-class _Listener:
-    """Listens on 127.0.0.1 for one request to the path of the redirect URI, and keeps its address."""
-
-    def __init__(self, redirect_uri: str) -> None:
-        parts = urlsplit(redirect_uri)
-        if parts.scheme != "http" or not is_loopback_url(redirect_uri) or parts.hostname == "::1":
-            raise ConfigurationError(
-                f"{redirect_uri} is not an http address on 127.0.0.1 or localhost, so no redirect to it can be caught.",
-                "Use begin_sign_in() and paste the address the browser ends on.",
-            )
-        listener = self
-        self._arrived = threading.Event()
-        self._address = ""
-        self._path = parts.path or "/"
-
-        class Handler(BaseHTTPRequestHandler):
-            timeout = 10  # browsers open sockets ahead that never speak
-
-            def do_GET(self) -> None:
-                path = urlsplit(self.path).path
-                if path != listener._path or listener._arrived.is_set():
-                    self._answer(404, b"Nothing is here.")
-                    return
-                listener._address = self.path
-                self._answer(200, b"Your answer has reached the notebook.")
-                listener._arrived.set()
-
-            def _answer(self, status: int, text: bytes) -> None:
-                page = _PAGE % text
-                self.send_response(status)
-                for name, value in (
-                    ("Content-Type", "text/html; charset=utf-8"),
-                    ("Content-Length", str(len(page))),
-                    ("Content-Security-Policy", "default-src 'none'"),
-                    ("Referrer-Policy", "no-referrer"),
-                    ("Cache-Control", "no-store"),
-                    ("Connection", "close"),
-                ):
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(page)
-
-            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-                """Keep silent: the request line carries the code."""
-
-        try:
-            self._server = ThreadingHTTPServer(("127.0.0.1", parts.port or 0), Handler)
-        except OSError as error:
-            raise ConfigurationError(
-                f"Port {parts.port} on 127.0.0.1 cannot be listened on: {error.strerror}.",
-                "Close what uses it, register another redirect URI, or use begin_sign_in().",
-            ) from None
-        self._server.daemon_threads = True
-        self.redirect_uri = f"http://{parts.hostname}:{self._server.server_port}{self._path}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    def wait(self, timeout_seconds: float) -> str:
-        cancel, end = cancellation(), time.monotonic() + timeout_seconds
-        while not self._arrived.wait(min(0.1, max(0.0, end - time.monotonic()))):
-            if cancel is not None and cancel.is_set():
-                raise CancelledError(
-                    "The sign-in in the browser was cancelled.", "Start a new one when you are ready."
-                )
-            if time.monotonic() >= end:
-                raise LoginError(
-                    f"Nobody signed in within {timeout_seconds:g} seconds.",
-                    f"Start again; {self.redirect_uri} must be registered with the OAuth client.",
-                    error="timeout",
-                )
-        return self._address

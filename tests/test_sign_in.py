@@ -254,14 +254,83 @@ def test_listener_listens_on_loopback_only(sandbox: Sandbox) -> None:
     assert refused == [*others, "127.0.0.2"]
 
 
-def test_redirect_with_a_wrong_state_ends_the_sign_in(sandbox: Sandbox) -> None:
-    """An answer to the listener that belongs to another sign-in is refused."""
+@pytest.mark.parametrize(
+    "strange",
+    [
+        "code=abc&state=guess",
+        "code=abc",
+        "error=access_denied",
+        "error=access_denied&state=",
+        "state=%FF&code=1",
+        "&".join(f"f{n}=1" for n in range(2000)),
+        "",
+    ],
+)
+def test_a_page_that_calls_first_does_not_end_the_sign_in(sandbox: Sandbox, strange: str) -> None:
+    """Whatever does not carry this sign-in's state is turned away; the person's own answer is still taken."""
+    statuses: list[int] = []
 
     def open_url(url: str) -> None:
-        target = f"{query(url)['redirect_uri']}?code=abc&state=guess"
-        threading.Thread(target=requests.get, args=(target,), kwargs={"timeout": 10}).start()
+        target = f"{query(url)['redirect_uri']}?{strange}"
+        statuses.extend(requests.get(target, timeout=10).status_code for _ in range(3))
+        threading.Thread(target=requests.get, args=(url,), kwargs={"timeout": 10}).start()
 
-    with pytest.raises(LoginError, match="belongs to another sign-in"), browser(sandbox, open_url=open_url):
+    with browser(sandbox, open_url=open_url) as (_, gc):
+        assert gc.directory.me().id == sandbox.users[0].id
+    assert statuses == [400] * 3
+
+
+def test_only_the_listeners_own_names_are_served(sandbox: Sandbox) -> None:
+    """A page that reaches the listener by a name of its own (DNS rebinding) gets no answer, right state or not."""
+    statuses: list[int] = []
+
+    def open_url(url: str) -> None:
+        answer = requests.get(url, timeout=10, allow_redirects=False).headers["Location"]
+        hosts = "evil.example", "evil.example:80", f"evil.example:{urlsplit(answer).port}", "127.0.0.1"
+        statuses.extend(
+            requests.get(answer, headers={"Host": host}, timeout=10).status_code for host in hosts
+        )
+        statuses.append(requests.post(answer, timeout=10).status_code)
+        statuses.append(requests.get(answer, timeout=10).status_code)
+        statuses.append(requests.get(answer, timeout=10).status_code)
+
+    with browser(sandbox, open_url=open_url) as (_, gc):
+        assert gc.directory.me().id
+    assert statuses == [421, 421, 421, 421, 404, 200, 404]
+
+
+def test_requests_without_end_do_not_hold_up_the_answer(sandbox: Sandbox) -> None:
+    """Sockets that drip or send without end, and more of them than are served, leave the sign-in working."""
+    dripping: list[socket.socket] = []
+
+    def open_url(url: str) -> None:
+        port = urlsplit(query(url)["redirect_uri"]).port or 0
+        for _ in range(60):
+            dripping.append(socket.create_connection(("127.0.0.1", port)))
+            dripping[-1].sendall(b"GET /callback?code=1 HTTP/1.1\r\nX: ")
+        with socket.create_connection(("127.0.0.1", port)) as flood, contextlib.suppress(OSError):
+            flood.settimeout(10)
+            for _ in range(200):
+                flood.sendall(b"GET /callback?" + b"x" * 1000)
+            assert flood.recv(1) == b""
+        threading.Thread(target=requests.get, args=(url,), kwargs={"timeout": 10}).start()
+
+    with browser(sandbox, open_url=open_url) as (_, gc):
+        assert gc.directory.me().id
+    for one in dripping:
+        one.close()
+
+
+def test_a_timeout_tells_of_answers_that_were_turned_away(sandbox: Sandbox) -> None:
+    """Where something else answered, the error of the wait says so: the redirect works, its state does not fit."""
+
+    def open_url(url: str) -> None:
+        requests.get(f"{query(url)['redirect_uri']}?code=abc&state=guess", timeout=10)
+
+    with (
+        pytest.raises(LoginError, match=r"Requests that did not belong to it: 1\."),
+        browser(sandbox, open_url=open_url, timeout_seconds=0.2),
+    ):
         pass
 
 
@@ -298,7 +367,14 @@ def test_no_browser_prints_the_link(sandbox: Sandbox, capsys: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize(
-    "uri", ["https://notebooks.example.org/callback", "https://127.0.0.1/callback", "nonsense"]
+    "uri",
+    [
+        "https://notebooks.example.org/callback",
+        "https://127.0.0.1/callback",
+        "nonsense",
+        "http://[::1",
+        "http://127.0.0.1:x",
+    ],
 )
 def test_redirect_uri_elsewhere_cannot_be_caught(sandbox: Sandbox, uri: str) -> None:
     """A redirect URI that is not http on this machine is refused, with the way that works."""
