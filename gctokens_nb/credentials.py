@@ -18,17 +18,16 @@ from __future__ import annotations
 
 import getpass
 import os
-import stat
-import warnings
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from gctokens_nb.errors import ConfigurationError, CredentialsError
+from gctokens_nb import network
+from gctokens_nb.errors import ConfigurationError, CredentialsError, readable
 from gctokens_nb.extras import load
-from gctokens_nb.redaction import MaskedDict, Secret
+from gctokens_nb.profiles import CredentialsWarning, live_token, read_profile
+from gctokens_nb.redaction import MaskedDict, Secret, sealed
 from gctokens_nb.regions import Region, resolve
 
 if TYPE_CHECKING:
@@ -43,6 +42,7 @@ _ENVIRONMENT: tuple[Mapping[str, str], ...] = (
         "access_token": "GENESYSCLOUD_ACCESS_TOKEN",
         "client_id": "GENESYSCLOUD_OAUTHCLIENT_ID",
         "client_secret": "GENESYSCLOUD_OAUTHCLIENT_SECRET",
+        **network.VARIABLES,
     },
     {"client_id": "GENESYS_CLOUD_CLIENT_ID", "client_secret": "GENESYS_CLOUD_CLIENT_SECRET"},
     {"client_id": "PURECLOUD_CLIENT_ID", "client_secret": "PURECLOUD_SECRET"},
@@ -53,11 +53,11 @@ _PROFILE = {
     "access_token": "access_token",
     "client_id": "client_credentials",  # so named in the file, although it is the client id
     "client_secret": "client_secret",
+    "grant_type": "grant_type",
+    "redirect_uri": "redirect_uri",
+    **{field: field for field in network.FIELDS},
 }
-
-
-class CredentialsWarning(UserWarning):
-    """Credentials work, but something about where they come from deserves a look."""
+_OF_A_PERSON = {"2", "3"}  # grant types of the command line: implicit, and code with PKCE
 
 
 class Credentials(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,9 +143,10 @@ def find(
     found = [given, *_standing(profile)]
     origins: dict[str, str] = {}
     region, notes = _find_region(environment, found, origins, prompt=prompt)
+    region = _by_way_of(region, found, origins, notes)
     token_source, client_source = _choose(found)
     if client_source is None and token_source is None and prompt:
-        asked = _held({"client_id": input("OAuth client id: ")})
+        asked = _held({"client_id": _ask(input, "OAuth client id: ")})
         client_source = _Source("prompt", asked, {"client_id": "the prompt"}) if asked else None
     chosen = token_source or client_source
     if chosen is None:
@@ -169,11 +170,17 @@ def find(
         origins |= {"client_secret": "the keyring"}
     elif prompt:
         secret, origins["client_secret"] = (
-            Secret(getpass.getpass("OAuth client secret: ").strip()),
+            Secret(_ask(getpass.getpass, "OAuth client secret: ").strip()),
             "the prompt",
         )
     else:
         secret = None
+    if not secret and chosen.held.get("grant_type") in _OF_A_PERSON:
+        name = f"profile={profile!r}" if profile else f"profile={_DEFAULT_PROFILE!r}"
+        raise CredentialsError(
+            f"The client {chosen_id} (from {origins['client_id']}) signs in a person, in the browser, and has no secret.",
+            f"Call gctokens_nb.sign_in_with_browser({name}).",
+        )
     if not secret:
         raise CredentialsError(
             f"The secret of client {chosen_id} (from {origins['client_id']}) was not found.",
@@ -250,10 +257,10 @@ def save_secret(client_id: str, client_secret: str | Secret, environment: str | 
 
     """
     client_secret = Secret(client_secret)
-    store = _keyring()
+    store, service = _keyring(), _keyring_service(resolve(environment))
     try:
-        store.set_password(_keyring_service(resolve(environment)), client_id, client_secret.reveal())
-    except store.errors.KeyringError as error:
+        sealed(lambda: store.set_password(service, client_id, client_secret.reveal()))
+    except Exception as error:  # noqa: BLE001 - a back end is anybody's code
         raise CredentialsError(
             f"The keyring did not take the secret: {type(error).__name__}.",
             "Unlock it, or set up a keyring backend.",
@@ -262,6 +269,8 @@ def save_secret(client_id: str, client_secret: str | Secret, environment: str | 
 
 def _standing(profile: str | None, *, absent_too: bool = False) -> list[_Source]:
     """Return the sources that stand on this machine, in their order."""
+    if profile is not None and not (isinstance(profile, str) and profile.strip()):
+        raise CredentialsError("A profile is named by a text.", "Pass profile='DEFAULT', or leave it out.")
     variables = []
     for names in _ENVIRONMENT:
         values = _held({field: os.environ.get(name) for field, name in names.items()})
@@ -284,42 +293,18 @@ def _choose(found: list[_Source]) -> tuple[_Source | None, _Source | None]:
 
 
 def _from_profile(name: str, *, required: bool, absent_too: bool) -> list[_Source]:
-    path = Path.home() / ".gc" / "config.toml"
-    shown = f"profile {name} in ~/.gc/config.toml"
+    shown = f"profile {readable(name, 60)} in ~/.gc/config.toml"
     where = {field: f"{key} of {shown}" for field, key in _PROFILE.items()}
-    absent = [_Source("profile", MaskedDict(), where)] if absent_too else []
-    try:
-        text = Secret(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        if required:
-            raise CredentialsError(
-                f"There is no ~/.gc/config.toml, so no profile {name}.", "Check the name."
-            ) from None
-        return absent
-    except OSError as error:
-        raise CredentialsError(
-            f"~/.gc/config.toml cannot be read: {error.strerror}.", "Check its permissions."
-        ) from None
-    except UnicodeDecodeError:
-        raise CredentialsError("~/.gc/config.toml is not UTF-8.", "Mend the file, or move it away.") from None
-    table = _table(text, name, required=required)
-    if table is None:
-        return absent
-    if os.name == "posix" and path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
-        warnings.warn(
-            "~/.gc/config.toml holds secrets and can be read by other users of this machine: chmod 600 ~/.gc/config.toml",
-            CredentialsWarning,
-            stacklevel=5,
-        )
-    others = [key for key, value in table.items() if key.startswith(("gateway_", "proxy_")) and value]
-    if others:
-        warnings.warn(
-            f"{shown}: {', '.join(sorted(others))} not read here. Pass environment=gctokens_nb.regions.gateway(…) for a "
-            "gateway; set HTTPS_PROXY for a proxy.",
-            CredentialsWarning,
-            stacklevel=5,
-        )
-    return [_Source("profile", _held({field: table.get(key) for field, key in _PROFILE.items()}), where)]
+    profile = read_profile(name, required=required)
+    if profile is None:
+        return [_Source("profile", MaskedDict(), where)] if absent_too else []
+    held = _held({field: profile.get(key) for field, key in _PROFILE.items()})
+    if "access_token" not in held and "client_secret" not in held and (live := live_token(profile)):
+        # Nothing here can sign in without a person, but the command line has: its token is good until it ends.
+        token, until = live
+        held["access_token"] = token.reveal()
+        where["access_token"] = f"oauth_token_data of {shown}, which lives until {until}"
+    return [_Source("profile", held, where)]
 
 
 def _held(values: Mapping[str, object]) -> MaskedDict:
@@ -329,37 +314,18 @@ def _held(values: Mapping[str, object]) -> MaskedDict:
     )
 
 
-def _table(text: Secret, name: str, *, required: bool) -> MaskedDict | None:
-    import tomllib  # noqa: PLC0415 - only where there is such a file
-
-    try:
-        tables = MaskedDict(tomllib.loads(text.reveal()))
-    except tomllib.TOMLDecodeError as error:
-        place = str(error).rpartition("(at ")[2].rstrip(")")  # not the rest of it, which may quote a secret
-        raise CredentialsError(
-            f"~/.gc/config.toml is no valid TOML (at {place}).", "Mend the file, or move it away."
-        ) from None
-    by_name = {key.lower(): MaskedDict(table) for key, table in tables.items() if isinstance(table, dict)}
-    table = by_name.get(name.lower())
-    if table is None and required:
-        raise CredentialsError(
-            f"~/.gc/config.toml has no profile {name}.", f"It has: {', '.join(sorted(by_name)) or 'none'}."
-        )
-    return table
-
-
 def _find_region(
     environment: str | Region | None, found: list[_Source], origins: dict[str, str], *, prompt: bool
 ) -> tuple[Region, list[str]]:
     """Return the region that counts and a note for each other one; write down where it came from."""
     named = [source for source in found if "region" in source.held]
-    if isinstance(environment, Region):
-        region, origins["region"] = environment, "the argument environment"
+    if environment is not None and not isinstance(environment, str):
+        region, origins["region"] = resolve(environment), "the argument environment"
     elif named:
         region, origins["region"] = resolve(named[0].held["region"]), named[0].where["region"]
     elif prompt:
         region, origins["region"] = (
-            resolve(input("Genesys Cloud region (such as mypurecloud.de): ")),
+            resolve(_ask(input, "Genesys Cloud region (such as mypurecloud.de): ")),
             "the prompt",
         )
     else:
@@ -387,9 +353,10 @@ def _of_another_region(region_origin: str, source: _Source, region: Region) -> l
 
 def _same_region(name: str, region: Region) -> bool:
     try:
-        return resolve(name) == region
+        other = resolve(name)
     except ConfigurationError:  # one that does not count need not be a good one
         return False
+    return (other.login_url, other.api_url) == (region.login_url, region.api_url)
 
 
 def _secret_source(client_id: str, found: list[_Source]) -> _Source | None:
@@ -400,10 +367,84 @@ def _secret_source(client_id: str, found: list[_Source]) -> _Source | None:
     )
 
 
+def _by_way_of(region: Region, found: list[_Source], origins: dict[str, str], notes: list[str]) -> Region:
+    """Return the region by way of the gateway and the proxy that are set, and write down where; the first source counts."""
+    network.refuse_unknown_variables(os.environ)
+    for source in found:
+        behind = (
+            network.gateway_of(source.held, _place(source, "gateway")) if "gateway" not in origins else None
+        )
+        if behind is not None and region.aws_name:
+            region, origins["gateway"] = behind, _place(source, "gateway")
+        elif behind is not None:
+            notes.append(
+                f"{region} was named by its address; the gateway from {_place(source, 'gateway')} was not used."
+            )
+        proxy = network.proxy_of(source.held, _place(source, "proxy")) if region.proxy is None else None
+        if proxy is not None:
+            region = msgspec.structs.replace(region, proxy=proxy)
+            origins["proxy"] = _place(source, "proxy")
+    return region
+
+
+def _place(source: _Source, kind: str) -> str:
+    return source.where.get(f"{kind}_host", source.name)
+
+
+def region_of(environment: str | Region) -> Region:
+    """Return the region that was named, by way of the gateway and the proxy that are set on this machine.
+
+    Raises:
+        CredentialsError:
+            The gateway or the proxy cannot be used, or `~/.gc/config.toml` cannot be read.
+        UnknownRegionError, InsecureUrlError:
+            The region cannot be used.
+    """
+    return _by_way_of(resolve(environment), _standing(None), {}, [])
+
+
+def for_browser(
+    environment: str | Region | None, client_id: str | None, redirect_uri: str | None, profile: str | None
+) -> tuple[Region, str, str | None]:
+    """Return region, client id and redirect URI for the sign-in of a person: what was given, the rest from the profile.
+
+    Raises:
+        CredentialsError:
+            Something is missing, or the profile cannot be read.
+        UnknownRegionError, InsecureUrlError:
+            The region cannot be used.
+    """
+    given = _Source(
+        "arguments",
+        _held({"region": environment, "client_id": client_id, "redirect_uri": redirect_uri}),
+        {"region": "the argument environment", "client_id": "the argument client_id"},
+    )
+    found = [given, *_standing(profile)]
+    origins: dict[str, str] = {}
+    region, notes = _find_region(environment, found, origins, prompt=False)
+    region = _by_way_of(region, found, origins, notes)
+    chosen = next((source for source in found if "client_id" in source.held), None)
+    if chosen is None:
+        raise CredentialsError(
+            "No OAuth client is given to sign in a person with.",
+            "Pass client_id, or profile= with a profile of the gc command line that has one.",
+        )
+    return region, chosen.held["client_id"], redirect_uri or chosen.held.get("redirect_uri")
+
+
+def _ask(ask: Callable[[str], str], question: str) -> str:
+    try:
+        return ask(question)
+    except (EOFError, OSError, RuntimeError) as error:  # RuntimeError: a notebook that runs without a person
+        raise CredentialsError(
+            f"Nobody can be asked for what is missing here: {type(error).__name__}.",
+            "Pass it as an argument, or set it in the environment.",
+        ) from None
+
+
 def _keyring() -> Any:
     try:
         import keyring  # noqa: PLC0415 - optional, only on request
-        import keyring.errors  # noqa: PLC0415
     except ImportError:
         raise CredentialsError(
             "The keyring was asked for, but the package keyring is not installed.",
@@ -413,15 +454,15 @@ def _keyring() -> Any:
 
 
 def _from_keyring(client_id: str, region: Region) -> Secret | None:
-    store = _keyring()
+    store, service = _keyring(), _keyring_service(region)
     try:
-        found = Secret(store.get_password(_keyring_service(region), client_id) or "")
-    except store.errors.KeyringError as error:
+        found = sealed(lambda: _held({"": store.get_password(service, client_id)}).get(""))
+    except Exception as error:  # noqa: BLE001 - a back end is anybody's code
         raise CredentialsError(
             f"The keyring could not be read: {type(error).__name__}.",
             "Unlock it, or set up a keyring backend.",
         ) from None
-    return found
+    return Secret(found) if found else None
 
 
 def _keyring_service(region: Region) -> str:

@@ -443,7 +443,7 @@ def _ask_for_token(
     used_up = _GOOD_ONCE.get(str(form["grant_type"]))
     advice = f"Start a new sign-in: {used_up} may be used up." if used_up else REPEAT
     with requests.Session() as http:
-        configure(http, url)
+        configure(http, url, region.proxy)
         answer = exchange(
             http,
             http.prepare_request(requests.Request("POST", url, headers={"Accept": "application/json"})),

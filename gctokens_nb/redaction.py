@@ -44,7 +44,9 @@ class Secret:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        return hmac.compare_digest(self.reveal().encode(errors="surrogatepass"), other.reveal().encode(errors="surrogatepass"))
+        return hmac.compare_digest(
+            self.reveal().encode(errors="surrogatepass"), other.reveal().encode(errors="surrogatepass")
+        )
 
     def __hash__(self) -> int:
         return hash(self.reveal())

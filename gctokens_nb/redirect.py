@@ -79,7 +79,9 @@ class Listener:
         self._hosts = {f"{name}:{port}" for name in (parts.hostname, "127.0.0.1", "localhost")}
         if port == 80:
             self._hosts |= {parts.hostname, "127.0.0.1", "localhost"}
-        self.redirect_uri = f"http://{parts.hostname}:{port}{self._path}"
+        self.redirect_uri = (
+            f"http://{parts.hostname}:{port}{parts.path}"  # a slash more would not be what is registered
+        )
         self._loop = asyncio.new_event_loop()
         self._over = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="gctokens_nb redirect", daemon=True)

@@ -10,6 +10,7 @@ import msgspec
 import requests
 
 from gctokens_nb.errors import ConfigurationError, InsecureUrlError, UnknownRegionError, readable
+from gctokens_nb.redaction import Secret
 
 __all__ = ["ALL", "Region", "gateway", "resolve"]
 
@@ -26,6 +27,8 @@ class Region(msgspec.Struct, frozen=True):
             Base address of OAuth, without a trailing slash: `<login_url>/oauth/token`.
         api_url: str
             Base address of the platform API, without a trailing slash: `<api_url>/api/v2/…`.
+        proxy: Secret or None
+            Address of the proxy on the way to both; None for what the environment says (`HTTPS_PROXY`, `NO_PROXY`).
 
     """
 
@@ -33,6 +36,7 @@ class Region(msgspec.Struct, frozen=True):
     aws_name: str
     login_url: str
     api_url: str
+    proxy: Secret | None = None
 
     def __str__(self) -> str:
         return f"{self.name} ({self.aws_name})" if self.aws_name else self.name

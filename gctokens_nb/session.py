@@ -135,7 +135,7 @@ class Session(requests.Session):
         body_limit_bytes: int = BODY_LIMIT_BYTES,
     ) -> None:
         super().__init__()
-        configure(self, region.api_url)
+        configure(self, region.api_url, region.proxy)
         self.headers.update({"Accept": "application/json", "Content-Type": "application/json"})
         self.timeout_seconds = timeout_seconds
         self.retry = retry

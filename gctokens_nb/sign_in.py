@@ -7,13 +7,14 @@ import getpass
 import webbrowser
 from collections.abc import Callable
 from html import escape
+from typing import Any
 
-from gctokens_nb import oauth
+from gctokens_nb import credentials, oauth
 from gctokens_nb.connection import Connection
 from gctokens_nb.oauth import AccessToken, AuthorizationRequest, TokenKeeper
 from gctokens_nb.redaction import Secret
 from gctokens_nb.redirect import Listener
-from gctokens_nb.regions import Region, resolve
+from gctokens_nb.regions import Region
 
 __all__ = ["SignIn", "authenticate_with_saml2_bearer", "begin_sign_in", "sign_in_with_browser"]
 
@@ -107,8 +108,8 @@ def begin_sign_in(
             Show it as a cell's last line, then call its `finish(address)`.
     """
     secret = Secret(client_secret) if client_secret else None
-    request = AuthorizationRequest(
-        resolve(environment),
+    return _begin(
+        credentials.region_of(environment),
         client_id,
         redirect_uri,
         client_secret=secret,
@@ -117,14 +118,21 @@ def begin_sign_in(
         provider=provider,
         prompt=prompt,
     )
-    return SignIn(request, secret)
+
+
+def _begin(
+    region: Region, client_id: str, redirect_uri: str, *, client_secret: Secret | None, **hints: Any
+) -> SignIn:
+    request = AuthorizationRequest(region, client_id, redirect_uri, client_secret=client_secret, **hints)
+    return SignIn(request, client_secret)
 
 
 def sign_in_with_browser(
-    environment: str | Region,
-    client_id: str,
-    redirect_uri: str = "http://127.0.0.1:0/callback",
+    environment: str | Region | None = None,
+    client_id: str | None = None,
+    redirect_uri: str | None = None,
     *,
+    profile: str | None = None,
     client_secret: str | Secret | None = None,
     login_hint: str | None = None,
     org: str | None = None,
@@ -137,9 +145,13 @@ def sign_in_with_browser(
 
     Args:
         environment, client_id, client_secret, login_hint, org, provider, prompt:
-            As in `begin_sign_in()`.
+            As in `begin_sign_in()`. Region and client id that are left out are looked for as `connect()` does.
+        profile:
+            A profile of the `gc` command line, of its grant types 2 (implicit) and 3 (PKCE): names region, client id and
+            redirect URI. The client must allow the code grant with PKCE.
         redirect_uri:
             An `http` address on this machine that is registered with the client, such as `http://localhost:8085/callback`.
+            Without it, that of the profile, else `http://127.0.0.1:0/callback`.
             Port 0 takes a free one, for login hosts that allow any loopback port (RFC 8252 section 7.3). Only 127.0.0.1 is
             listened on, and only the answer that carries this sign-in's state is taken: whatever else calls is turned away.
         timeout_seconds:
@@ -156,12 +168,15 @@ def sign_in_with_browser(
         CancelledError:
             The wait was cancelled.
     """
-    with Listener(redirect_uri) as listener:
-        sign_in = begin_sign_in(
-            environment,
+    secret = Secret(client_secret) if client_secret else None
+    client_secret = None  # a traceback with locals shows no more than a mask
+    region, client_id, registered = credentials.for_browser(environment, client_id, redirect_uri, profile)
+    with Listener(registered or "http://127.0.0.1:0/callback") as listener:
+        sign_in = _begin(
+            region,
             client_id,
             listener.redirect_uri,
-            client_secret=client_secret,
+            client_secret=secret,
             login_hint=login_hint,
             org=org,
             provider=provider,
@@ -202,7 +217,7 @@ def authenticate_with_saml2_bearer(
             As `connect()`.
     """
     client_secret, assertion = Secret(client_secret), Secret(assertion)
-    region = resolve(environment)
+    region = credentials.region_of(environment)
     token = oauth.saml2_bearer(region, client_id, client_secret, org_name=org_name, assertion=assertion)
     return Connection(region, TokenKeeper(token), client_id=client_id)
 

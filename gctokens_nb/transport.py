@@ -118,15 +118,20 @@ def normalized(url: str) -> str:
     return prepared.url or ""
 
 
-def configure(session: requests.Session, url: str) -> None:
+def configure(session: requests.Session, url: str, proxy: Secret | None = None) -> None:
     """Give `session` the proxies and the CA bundle that the environment names for `url`, and let it look no more.
 
     requests reads them, and `~/.netrc`, at every single call: a quarter of its cost, and a `.netrc` entry would
-    replace our Authorization header. A server on this machine is never reached through a proxy.
+    replace our Authorization header. A server on this machine is never reached through a proxy. `proxy`, where given,
+    takes the place of those that the environment names.
     """
     found = requests.Session.merge_environment_settings(session, url, {}, None, None, None)
     credentials: dict[str, Secret] = {}
-    proxies = {} if is_loopback_url(url) else found["proxies"]
+    proxies = MaskedDict(
+        {scheme: proxy.reveal() for scheme in ("http", "https")} if proxy else found["proxies"]
+    )
+    if is_loopback_url(url):
+        proxies.clear()
     session.proxies = MaskedDict({key: _without_user(proxy, credentials) for key, proxy in proxies.items()})
     session.verify = found["verify"]
     if isinstance(session.verify, str) and not Path(session.verify).exists():

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import pickle
+import re
 import sys
+import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import keyring
 import keyring.backend
 import keyring.errors
 import pytest
+import requests
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import gctokens_nb as gct
-from gctokens_nb import credentials
+from gctokens_nb import credentials, regions
 from gctokens_nb.credentials import CredentialsWarning, find
-from gctokens_nb.errors import ConfigurationError, CredentialsError, UnknownRegionError
+from gctokens_nb.errors import ConfigurationError, CredentialsError, GCTokensError, UnknownRegionError
+from gctokens_nb.sandbox import Sandbox
 
 REGION = "mypurecloud.de"
 ENVIRONMENTS = [
@@ -250,13 +262,292 @@ def test_a_file_open_to_others_is_warned_of(write_profile):
         assert find().client_id == "default-id"
 
 
-def test_a_gateway_or_proxy_of_the_file_is_warned_of(write_profile):
-    """Settings of the command line that are not read here are named, as the calls would go elsewhere."""
-    write_profile(
-        '[DEFAULT]\ngateway_host = "g.example"\nproxy_port = "8080"\nproxy_host = ""\naccess_token = "abc"\n'
+# Gateway and proxy
+
+GATEWAY = """
+[DEFAULT]
+environment = "mypurecloud.ie"
+access_token = "abc"
+gateway_protocol = "https"
+gateway_host = "g.example"
+gateway_port = "8443"
+gateway_pathparams = "{login: /loginpath, api: apipath}"
+proxy_protocol = "http"
+proxy_host = "p.example"
+proxy_port = "3128"
+proxy_username = "me@example.com"
+proxy_password = "hunter/2"
+proxy_pathparams = "{}"
+"""
+GATEWAY_TABLES = """
+[DEFAULT]
+environment = "mypurecloud.ie"
+access_token = "abc"
+[DEFAULT.gateway_configuration]
+protocol = "https"
+host = "g.example"
+port = 8443
+pathParams = "{api: /apipath, login: loginpath}"
+[DEFAULT.proxy_configuration]
+protocol = "http"
+host = "p.example"
+port = 3128
+userName = "me@example.com"
+password = "hunter/2"
+"""
+PROXY = "http://me%40example.com:hunter%2F2@p.example:3128"
+
+
+@pytest.mark.parametrize("text", [GATEWAY, GATEWAY_TABLES], ids=["keys", "tables"])
+def test_gateway_and_proxy_of_a_profile_count(write_profile, text: str):
+    """The gateway and the proxy of the command line's profile are the way that calls and sign-in take, and are told."""
+    write_profile(text)
+    found = find()
+    assert found.region.login_url == "https://g.example:8443/loginpath"
+    assert found.region.api_url == "https://g.example:8443/apipath"
+    assert found.region.proxy.reveal() == PROXY
+    assert found.origins["gateway"] == "gateway_host of profile DEFAULT in ~/.gc/config.toml"
+    assert found.origins["proxy"] == "proxy_host of profile DEFAULT in ~/.gc/config.toml"
+    assert "hunter" not in repr(found)
+    with gct.connect() as gc:
+        assert gc.session.proxies == {"http": "http://p.example:3128", "https": "http://p.example:3128"}
+        assert pickle.loads(pickle.dumps(gc)).session.proxies == gc.session.proxies
+        assert "hunter" not in repr(vars(gc.session))
+    for begun in (
+        gct.begin_sign_in("mypurecloud.ie", "an-id", "http://127.0.0.1:1/"),
+        gct.begin_sign_in(regions.resolve("mypurecloud.de"), "an-id", "http://127.0.0.1:1/"),
+    ):
+        assert begun.url.startswith("https://g.example:8443/loginpath/oauth/authorize?")
+        assert begun._request.region.proxy.reveal() == PROXY
+
+
+def test_gateway_and_proxy_of_the_environment_count(monkeypatch: pytest.MonkeyPatch, write_profile):
+    """The variables of the Terraform provider go before the default profile."""
+    write_profile(GATEWAY)
+    monkeypatch.setenv("GENESYSCLOUD_GATEWAY_HOST", "other.example")
+    monkeypatch.setenv("GENESYSCLOUD_GATEWAY_PATH_NAME", "api")
+    monkeypatch.setenv("GENESYSCLOUD_GATEWAY_PATH_VALUE", "/platform")
+    monkeypatch.setenv("GENESYSCLOUD_PROXY_HOST", "q.example")
+    monkeypatch.setenv("GENESYSCLOUD_PROXY_PORT", "8080")
+    found = find(environment=REGION, client_id="an-id", client_secret="a-secret")
+    assert (found.region.login_url, found.region.api_url) == (
+        "https://other.example",
+        "https://other.example/platform",
     )
-    with pytest.warns(CredentialsWarning, match="gateway_host, proxy_port not read here"):
+    assert found.region.proxy.reveal() == "http://q.example:8080"
+    assert found.origins["gateway"] == "the environment variable GENESYSCLOUD_GATEWAY_HOST"
+
+
+def test_an_address_that_was_named_is_where_it_goes(monkeypatch: pytest.MonkeyPatch):
+    """A server named by its address is not reached by way of a gateway, and a note tells of it."""
+    monkeypatch.setenv("GENESYSCLOUD_GATEWAY_HOST", "other.example")
+    found = find(environment="http://127.0.0.1:8080", access_token="abc")
+    assert found.region.api_url == "http://127.0.0.1:8080"
+    assert "gateway" not in found.origins
+    assert any("GENESYSCLOUD_GATEWAY_HOST was not used" in note for note in found.notes)
+
+
+def test_a_sign_in_goes_through_its_proxy(monkeypatch: pytest.MonkeyPatch, listener):
+    """The secret takes the proxy's way, and no other."""
+    port = listener.url.rpartition(":")[2]
+    monkeypatch.setenv("GENESYSCLOUD_PROXY_HOST", "127.0.0.1")
+    monkeypatch.setenv("GENESYSCLOUD_PROXY_PORT", port)
+    with pytest.raises(GCTokensError):
+        gct.connect(REGION, client_id="an-id", client_secret="a-secret")
+    assert [heard.path for heard in listener.heard] in ([], [f"login.{REGION}:443"])
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"GATEWAY_PORT": "443"}, "needs a host name"),
+        ({"GATEWAY_HOST": "g.example", "GATEWAY_PORT": "http"}, "needs a host name"),
+        ({"GATEWAY_HOST": "g.example/path"}, "needs a host name"),
+        ({"GATEWAY_HOST": "user:hunter2@g.example"}, "needs a host name"),
+        ({"GATEWAY_HOST": "g.example", "GATEWAY_PROTOCOL": "http"}, "cannot be used"),
+        ({"GATEWAY_HOST": "g.example", "GATEWAY_AUTH_USERNAME": "me"}, "user name or a password"),
+        (
+            {"GATEWAY_HOST": "g.example", "GATEWAY_PATH_NAME": "other", "GATEWAY_PATH_VALUE": "x"},
+            "paths that are",
+        ),
+        ({"GATEWAY_HOST": "g.example", "GATEWAY_PATH_NAME": "api"}, "paths that are"),
+        ({"PROXY_PORT": "3128"}, "needs a host name"),
+        ({"PROXY_HOST": "p.example", "PROXY_PROTOCOL": "socks5"}, "not supported"),
+        ({"PROXY_PATH_PARAMS": "x"}, "GENESYSCLOUD_PROXY_PATH_PARAMS is not understood"),
+    ],
+)
+def test_a_way_that_cannot_be_taken_is_refused(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], message: str
+):
+    """What cannot be honoured is refused in words: the secret takes no other road than the one that is set."""
+    for name, value in variables.items():
+        monkeypatch.setenv(f"GENESYSCLOUD_{name}", value)
+    for look in (
+        lambda: find(environment=REGION, access_token="abc"),
+        lambda: gct.begin_sign_in(REGION, "an-id", "http://127.0.0.1:1/"),
+        lambda: gct.authenticate_with_saml2_bearer("an-id", "s", "org", "a", REGION),
+    ):
+        with pytest.raises(CredentialsError, match=message) as caught:
+            look()
+        assert "hunter2" not in str(caught.value)
+
+
+# Profiles of persons
+
+
+def profile_of(grant: str, token: str = "", ends: str = "", secret: str = "") -> str:
+    """A profile as the command line leaves it after a sign-in."""
+    data = json.dumps(
+        {"access_token": token, "token_type": "bearer", "error": "", "oauth_token_expiry": ends}
+    )
+    return f"""
+[acme.prod]
+environment = "euw2.pure.cloud"
+client_credentials = "acme-id"
+client_secret = "{secret}"
+grant_type = "{grant}"
+redirect_uri = "http://localhost:8085"
+oauth_token_data = {data!r}
+"""
+
+
+def in_hours(hours: float) -> str:
+    """A moment as the command line writes it."""
+    return (datetime.now(UTC) + timedelta(hours=hours)).isoformat(timespec="seconds")
+
+
+@pytest.mark.parametrize("grant", ["2", "3"])
+def test_a_live_token_of_the_command_line_is_used(write_profile, grant: str):
+    """Where the command line has signed in a person, its token is taken while it lives, and origins say until when."""
+    write_profile(profile_of(grant, "live-token", in_hours(1)))
+    found = find(profile="acme.prod")
+    assert found.access_token.reveal() == "live-token"
+    assert found.region.name == "euw2.pure.cloud"
+    assert found.origins["access_token"].startswith(
+        "oauth_token_data of profile acme.prod in ~/.gc/config.toml, which lives until 2"
+    )
+
+
+@pytest.mark.parametrize("grant", ["2", "3"])
+@pytest.mark.parametrize("ends", ["", "soon", in_hours(-1), "9999-99-99", "0001-01-01T00:00:00+14:00"])
+def test_a_profile_of_a_person_is_led_to_the_browser(write_profile, grant: str, ends: str):
+    """Without a live token, such a profile names the call that signs in."""
+    write_profile(profile_of(grant, "dead-token", ends))
+    with pytest.raises(CredentialsError, match="signs in a person, in the browser") as caught:
+        find(profile="acme.prod")
+    assert "sign_in_with_browser(profile='acme.prod')" in caught.value.next_step
+    assert "dead-token" not in str(caught.value)
+
+
+def test_a_client_with_its_secret_signs_in_itself(write_profile):
+    """A client-credentials profile signs in anew, in a way that can be renewed, whatever token lies beside it."""
+    write_profile(profile_of("1", "live-token", in_hours(1), "a-secret"))
+    found = find(profile="Acme.Prod")
+    assert (found.client_id, found.client_secret.reveal(), found.access_token) == (
+        "acme-id",
+        "a-secret",
+        None,
+    )
+
+
+def test_a_person_signs_in_with_a_profile(write_profile, sandbox: Sandbox):
+    """`sign_in_with_browser(profile=…)` takes region, client and redirect URI from the profile, as they are registered."""
+    client_id = sandbox.client("single page app").client_id
+    text = profile_of("3").replace("euw2.pure.cloud", sandbox.environment).replace("acme-id", client_id)
+    write_profile(text.replace(":8085", ":0"))
+    opened: list[str] = []
+
+    def open_url(url: str) -> None:
+        opened.append(url)
+        threading.Thread(target=requests.get, args=(url,), kwargs={"timeout": 10}).start()
+
+    with gct.sign_in_with_browser(
+        profile="acme.prod", login_hint=sandbox.users[0].id, open_url=open_url
+    ) as gc:
+        assert gc.directory.me().id == sandbox.users[0].id
+    redirect = parse_qs(urlsplit(opened[0]).query)["redirect_uri"][0]
+    assert re.fullmatch(r"http://localhost:\d+", redirect)
+
+
+def test_a_browser_sign_in_without_a_client_is_told():
+    """Without a client id there is nobody to sign in with."""
+    with pytest.raises(CredentialsError, match="No OAuth client is given"):
+        gct.sign_in_with_browser(REGION)
+
+
+# Whatever stands there
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"\x00",
+        b"a = " + b"[" * 20_000,
+        b"a = " + b"9" * 10_000,
+        b"a = 1979-99-99",
+        b"[DEFAULT]\nclient_secret = 'hunter2'\n" * 2,
+        b"x" * 2_000_000,
+    ],
+)
+def test_an_odd_file_is_an_error_of_ours(write_profile, text: bytes):
+    """A file that is damaged, nested without end or huge is told, without what stands in it."""
+    write_profile(text)
+    with pytest.raises(CredentialsError, match=r"~/\.gc/config\.toml") as caught:
         find(environment=REGION)
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.__context__ is None or "hunter2" not in repr(caught.value.__context__)
+
+
+VALUES = st.recursive(
+    st.text(max_size=9) | st.integers(-9, 9) | st.booleans() | st.floats(allow_nan=False),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=9), inner, max_size=2),
+    max_leaves=4,
+)
+KEYS = st.sampled_from(
+    [
+        "environment",
+        "client_credentials",
+        "client_secret",
+        "access_token",
+        "grant_type",
+        "redirect_uri",
+        "oauth_token_data",
+        "gateway_host",
+        "gateway_pathparams",
+        "proxy_host",
+        "proxy_port",
+        "proxy_configuration",
+    ]
+)
+
+
+@given(profile=st.dictionaries(KEYS, VALUES, max_size=8), name=st.text(max_size=9) | st.just("DEFAULT"))
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_only_errors_of_ours_leave(write_profile, profile: dict[str, Any], name: str):
+    """Whatever values a profile has: credentials, or an error of ours."""
+    write_profile(f"DEFAULT = {toml(profile)}")
+    with contextlib.suppress(GCTokensError):
+        find(profile=name)
+    with contextlib.suppress(GCTokensError):
+        credentials.for_browser(None, None, None, name)
+    with contextlib.suppress(GCTokensError):
+        credentials.prefill()
+
+
+def toml(value: Any) -> str:
+    """A value as TOML writes it, in one line."""
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{json.dumps(key)} = {toml(one)}' for key, one in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(toml, value))}]"
+    return json.dumps(value)
+
+
+@pytest.mark.parametrize("option", [{"environment": 7}, {"profile": 7}, {"profile": " "}])
+def test_what_is_no_text_is_refused(option: dict[str, Any]):
+    """A region or a profile that is no text is told in words."""
+    with pytest.raises(ConfigurationError):
+        find(access_token="abc", **option)
 
 
 # The keyring and the prompt
@@ -313,6 +604,39 @@ def test_a_locked_keyring_is_told(in_memory: InMemory):
         find(environment=REGION, client_id="an-id", keyring=True)
     with pytest.raises(CredentialsError, match=r"did not take the secret: KeyringLocked\. Unlock it"):
         credentials.save_secret("an-id", "a-secret", REGION)
+
+
+@pytest.mark.parametrize("raised", [RuntimeError("hunter2"), KeyError("hunter2"), OSError("hunter2")])
+def test_a_keyring_that_breaks_is_told(
+    in_memory: InMemory, monkeypatch: pytest.MonkeyPatch, raised: Exception
+):
+    """A back end is anybody's code: whatever it raises is told by its kind, not by its words."""
+
+    def fail(*_: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(in_memory, "get_password", fail)
+    monkeypatch.setattr(in_memory, "set_password", fail)
+    for use in (
+        lambda: find(environment=REGION, client_id="an-id", keyring=True),
+        lambda: credentials.save_secret("an-id", "a-secret", REGION),
+    ):
+        with pytest.raises(CredentialsError, match=type(raised).__name__) as caught:
+            use()
+        assert "hunter2" not in str(caught.value)
+
+
+def test_nobody_to_ask_is_told(monkeypatch: pytest.MonkeyPatch):
+    """Where a notebook runs without a person, the prompt is an error of ours."""
+
+    def nobody(_: str) -> str:
+        raise EOFError
+
+    monkeypatch.setattr("builtins.input", nobody)
+    monkeypatch.setattr("getpass.getpass", nobody)
+    for options in ({}, {"environment": REGION}, {"environment": REGION, "client_id": "an-id"}):
+        with pytest.raises(CredentialsError, match="Nobody can be asked"):
+            find(prompt=True, **options)
 
 
 def test_a_missing_keyring_package_is_told(monkeypatch: pytest.MonkeyPatch):
