@@ -79,9 +79,10 @@ def error_body(body: bytes, hide: Callable[[str], str]) -> dict[str, Any]:
         # Hidden before and after decoding: JSON can write the letters of a secret in more than one way.
         fields = _hidden(msgspec.json.decode(hide(body.decode("utf-8", "replace"))), hide)
     except (
+        msgspec.DecodeError,
         ValueError,
         RecursionError,
-    ):  # DecodeError is a ValueError, and so is an integer of too many digits
+    ):  # ValueError: no UTF-8, or a number of too many digits
         return {}
     return fields if isinstance(fields, dict) else {}
 

@@ -227,7 +227,7 @@ def _users(response: requests.Response, name: str) -> list[User]:
 def _json(response: requests.Response) -> dict[str, Any]:
     try:
         return msgspec.json.decode(response.content, type=dict[str, Any])
-    except (ValueError, RecursionError):  # DecodeError and UnicodeDecodeError are ValueErrors
+    except (msgspec.DecodeError, ValueError, RecursionError):  # ValueError: no UTF-8
         raise invalid_answer(response, "not a JSON object") from None
 
 

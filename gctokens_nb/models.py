@@ -233,7 +233,9 @@ def decode(kind: type[T], body: bytes) -> T:
     try:
         raw = msgspec.json.decode(body, type=dict[str, Any])
         return from_raw(kind, raw) if b"null" in body else _from_raw(kind, raw, raw)
-    except (UnicodeDecodeError, RecursionError) as error:
+    except msgspec.DecodeError:
+        raise
+    except (ValueError, RecursionError) as error:  # no UTF-8, or a number of too many digits
         raise msgspec.DecodeError(type(error).__name__) from None
 
 

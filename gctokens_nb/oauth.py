@@ -488,7 +488,7 @@ def _query(address: Secret) -> MaskedDict:
 def _said(answer: requests.Response) -> MaskedDict:
     try:
         fields = msgspec.json.decode(answer.content)
-    except (ValueError, RecursionError):  # DecodeError and UnicodeDecodeError are ValueErrors
+    except (msgspec.DecodeError, ValueError, RecursionError):  # ValueError: no UTF-8
         return MaskedDict()
     return MaskedDict(fields) if isinstance(fields, dict) else MaskedDict()
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import logging
 import pickle
 import re
+import sys
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -234,3 +236,82 @@ def test_the_verbose_traceback_of_a_notebook_shows_no_secret(sandbox: Sandbox, g
         assert "client_id = " in shown or "url = " in shown
         for secret in (wrong.reveal(), gc.access_token.value, known.client_secret):
             assert secret not in shown
+
+
+class _Interrupter:
+    """Raises KeyboardInterrupt on the way to the wire, at one line of one function."""
+
+    def __init__(self, function: str, file: str) -> None:
+        self._function, self._file = function, file
+        self.fired = False
+
+    def __call__(self, frame: Any, _event: str, _arg: object) -> Any:
+        code = frame.f_code
+        if code.co_name == self._function and code.co_filename.endswith(self._file) and not self.fired:
+            return self._line
+        return None
+
+    def _line(self, _frame: Any, event: str, _arg: object) -> Any:
+        if event == "line":
+            self.fired = True
+            raise KeyboardInterrupt
+        return self._line
+
+
+@pytest.mark.parametrize(
+    ("function", "file"),
+    [
+        ("putheader", "urllib3/connection.py"),  # the header itself is its argument
+        ("_send_output", "client.py"),
+        ("begin", "client.py"),
+        ("_fill_in", "oauth.py"),
+        ("_sign", "session.py"),
+        ("send", "adapters.py"),
+        ("_read_body", "transport.py"),
+        ("_read_token", "oauth.py"),
+    ],
+)
+def test_an_interrupt_shows_no_secret(sandbox: Sandbox, sign_in, function: str, file: str):
+    """Interrupted anywhere between signing and reading, a verbose traceback of IPython shows no secret."""
+    gc = sign_in()
+    known = sandbox.client("admin")
+    # The frames of this test are shown too: so they hold secrets wrapped.
+    region, secret, own = resolve(sandbox.environment), Secret(SECRET[::-1]), Secret(known.client_secret)
+    basic = base64.b64encode(f"{known.client_id}:{known.client_secret}".encode()).decode()
+    hidden = (gc.access_token.value, known.client_secret, secret.reveal(), basic)
+    fired = 0
+    for call in (
+        gc.tokens.get_tokens_me,
+        lambda: gc.session.get("/api/v2/users"),
+        lambda: gc.session.post("/api/v2/users/search", json={}),
+        lambda: oauth.client_credentials(region, known.client_id, own),
+        lambda: oauth.refresh(region, known.client_id, secret, client_secret=secret),
+    ):
+        interrupter = _Interrupter(function, file)
+        before = sys.gettrace()
+        sys.settrace(interrupter)
+        try:
+            call()
+        except (KeyboardInterrupt, GCTokensError) as raised:
+            error: BaseException = raised
+        finally:
+            sys.settrace(before)
+        if interrupter.fired:
+            fired += 1
+            assert isinstance(error, KeyboardInterrupt)
+            assert error.__context__ is None
+            shown = re.sub(r"\x1b\[[\d;]*m", "", VerboseTB().text(type(error), error, error.__traceback__))
+            assert not any(one in shown for one in hidden)
+    assert fired
+
+
+def test_the_password_of_a_proxy_is_in_no_address(listener, monkeypatch: pytest.MonkeyPatch):
+    """The password reaches the proxy, and is in nothing that requests hands from function to function."""
+    monkeypatch.setenv("HTTPS_PROXY", listener.url.replace("http://", f"http://user:{SECRET}@"))
+    with gct.connect("mypurecloud.de", access_token="abc", retry=gct.RetryPolicy(attempts=1)) as gc:
+        with pytest.raises(GCTokensError):
+            gc.tokens.get_tokens_me()
+        assert SECRET not in str(dict(gc.session.proxies))
+    (heard,) = listener.heard
+    sent = base64.b64encode(f"user:{SECRET}".encode()).decode()
+    assert heard.headers["Proxy-Authorization"] == f"Basic {sent}"

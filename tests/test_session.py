@@ -318,6 +318,54 @@ def test_it_gives_up_once_retry_after_passes_the_limit(sandbox: Sandbox, sign_in
     assert statuses(sandbox) == [429]
 
 
+@pytest.mark.parametrize("status", [429, 502, 503, 504, 404])
+@pytest.mark.parametrize("asked", ["1e20", "1000000", "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_no_wait_is_longer_than_the_policy_allows(sandbox: Sandbox, sign_in, status: int, asked: str):
+    """Whatever status asks for a longer wait, in seconds or until a date, is raised at once and says so."""
+    waits: list[gct.Wait] = []
+    gc = sign_in(retry=gct.RetryPolicy(longest_wait_seconds=5), on_wait=waits.append)
+    sandbox.add_fault(Fault("status", path=ME, status=status, headers={"Retry-After": asked}))
+    with pytest.raises(gct.ApiError, match=r"asks for a wait of .* s, longer than longest_wait_seconds=5"):
+        gc.tokens.get_tokens_me()
+    assert waits == []
+    assert statuses(sandbox) == [status]
+
+
+@pytest.mark.parametrize("asked", ["0", "-1", "nan", "soon"])
+def test_no_wait_is_shorter_than_the_backoff(sandbox: Sandbox, sign_in, asked: str):
+    """A server that asks for no wait at all, or for nonsense, is asked again no sooner than half the backoff."""
+    fault = Fault("status", path=ME, status=429, times=3, headers={"Retry-After": asked})
+    waits = waits_of(sandbox, sign_in, gct.RetryPolicy(backoff_seconds=0.02), fault)
+    assert [wait.seconds >= least for wait, least in zip(waits, (0.01, 0.02, 0.04), strict=True)] == [
+        True
+    ] * 3
+
+
+def test_the_backoff_is_bounded(sandbox: Sandbox, sign_in):
+    """The backoff doubles up to the longest wait, and no further."""
+    policy = gct.RetryPolicy(attempts=8, backoff_seconds=0.01, longest_wait_seconds=0.02)
+    waits = waits_of(sandbox, sign_in, policy, Fault("status", path=ME, status=502, times=7))
+    assert all(wait.seconds <= 0.02 for wait in waits)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"attempts": 0},
+        {"attempts": True},
+        {"attempts": 1.5},
+        {"backoff_seconds": -1},
+        {"backoff_seconds": float("nan")},
+        {"longest_wait_seconds": float("inf")},
+        {"longest_wait_seconds": "9"},
+    ],
+)
+def test_a_policy_that_is_none_is_refused(values):
+    """The numbers of a RetryPolicy are checked when it is made."""
+    with pytest.raises(ConfigurationError, match="is not possible"):
+        gct.RetryPolicy(**values)
+
+
 def test_the_rate_limit_of_the_server_is_told_in_full(sign_in):
     """What the platform says at its limit arrives: code, message and how long to wait."""
     with Sandbox(rate_limit=2) as strict:
