@@ -39,19 +39,26 @@ def read_profile(name: str, *, required: bool) -> MaskedDict | None:
         CredentialsError:
             The file cannot be read, or has no such profile although it is `required`.
     """
-    text = _text()
-    if text is None:
+    found = _text()
+    if found is None:
         if required:
             raise CredentialsError(
                 f"There is no {_SHOWN}, so no profile {readable(name, 60)}.", "Check the name."
             )
         return None
+    text, mode = found
     profiles = sealed(functools.partial(_profiles, text))
     profile: MaskedDict | None = profiles.get(name.lower())
     if profile is None and required:
         raise CredentialsError(
             f"{_SHOWN} has no profile {readable(name, 60)}.",
             f"It has: {readable(', '.join(sorted(profiles)), 500) or 'none'}.",
+        )
+    if profile is not None and os.name == "posix" and mode & (stat.S_IRGRP | stat.S_IROTH):
+        warnings.warn(
+            f"{_SHOWN} holds secrets and can be read by other users of this machine: chmod 600 {_SHOWN}",
+            CredentialsWarning,
+            stacklevel=5,
         )
     return profile
 
@@ -73,7 +80,8 @@ def live_token(profile: Mapping[str, str]) -> tuple[Secret, str] | None:
     return Secret(token.strip()), f"{end.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def _text() -> Secret | None:
+def _text() -> tuple[Secret, int] | None:
+    """Return the file and its permissions; None where there is none."""
     try:
         path = Path.home() / ".gc" / "config.toml"
         status = path.stat()
@@ -96,13 +104,7 @@ def _text() -> Secret | None:
         ) from None
     except UnicodeDecodeError:
         raise CredentialsError(f"{_SHOWN} is not UTF-8.", "Correct the file, or move it away.") from None
-    if os.name == "posix" and status.st_mode & (stat.S_IRGRP | stat.S_IROTH):
-        warnings.warn(
-            f"{_SHOWN} holds secrets and can be read by other users of this machine: chmod 600 {_SHOWN}",
-            CredentialsWarning,
-            stacklevel=6,
-        )
-    return text
+    return text, status.st_mode
 
 
 def _profiles(text: Secret) -> dict[str, MaskedDict]:
