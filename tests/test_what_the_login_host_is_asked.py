@@ -29,7 +29,7 @@ GRANTED = {"access_token": "the-token", "expires_in": 60}
 def said(body: Any, status: int = 200, **headers: str) -> bytes:
     """An answer of the login host, as it goes over the wire."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    lines = [f"HTTP/1.1 {status} X", f"Content-Length: {len(content)}"]
+    lines = [f"HTTP/1.1 {status} X", f"Content-Length: {len(content)}", "Connection: close"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + content
 

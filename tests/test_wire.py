@@ -473,7 +473,7 @@ def test_a_redirect_back_is_signed_anew(serve):
 def test_a_hook_sees_no_token(serve):
     """Neither a hook nor a request that the user prepared gets to hold the token."""
     seen: list[requests.PreparedRequest] = []
-    with connection_to(serve(body(b"{}")), timeout_seconds=(5, 5)) as gc:
+    with connection_to(serve(body(b"{}"), requests_each=2), timeout_seconds=(5, 5)) as gc:
         gc.session.hooks["response"].append(lambda response, **_: seen.append(response.request))
         prepared = gc.session.prepare_request(requests.Request("GET", "/api/v2/users"))
         gc.session.send(prepared)
