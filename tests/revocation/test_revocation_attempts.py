@@ -207,14 +207,12 @@ def test_refusals_without_end_stop_it(small, revoke, gc, sandbox):
 
 
 def test_too_many_refusals_in_a_row_stop_it(revoke, gc, sandbox):
-    """However patient it may be: after a hundred refusals in a row, or a little more, it is over."""
+    """However patient it may be: after a hundred refusals in a row it is over."""
     plan = gct.plan_revocation(gc, [user.id for user in sandbox.users[100:160]])
     sandbox.add_fault(Fault("status", status=503, headers={"Retry-After": ""}, after=1, **DELETE))
     text = stopped(revoke, plan)
-    number = re.search(r"Nobody got through in (\d+) attempts", text)
-    assert number
-    assert 100 <= int(number[1]) <= 110
-    assert 101 <= len(deletes(sandbox)) <= 120
+    assert "Nobody got through in 100 attempts" in text
+    assert 101 <= len(deletes(sandbox)) <= 160, "those that were on their way by then"
     assert "with 59 users left" in text
 
 
