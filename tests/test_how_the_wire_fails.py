@@ -23,6 +23,7 @@ from gctokens_nb.errors import (
     TimedOutError,
     TransportError,
 )
+from gctokens_nb.tokens import revoke_user
 from gctokens_nb.transport import Timeouts
 
 ONCE = gct.RetryPolicy(attempts=1)
@@ -462,3 +463,151 @@ def test_a_response_belongs_to_a_request_without_secrets(saying):
     assert isinstance(response.request, requests.PreparedRequest)
     assert response.request.headers["X-Mine"] == "1"
     assert "the-token" not in str(dict(response.request.headers))
+
+
+# Nothing, and something
+
+
+USER = "01234567-89ab-cdef-0123-456789abcdef"
+NOTHING_COMPRESSED = gzip.compress(b"")
+
+
+@pytest.mark.parametrize(
+    ("said", "nothing"),
+    [
+        (answer(b"", "Content-Encoding: gzip"), True),
+        (b"HTTP/1.1 204 No Content\r\nContent-Encoding: gzip\r\n\r\n", True),
+        (answer(NOTHING_COMPRESSED, "Content-Encoding: gzip"), False),
+        (answer(b" null\n"), True),
+        (answer(b" {} "), True),
+        (answer(b"{ }"), False),
+        (answer(b"NULL"), False),
+        (answer(b"", status="206 Partial Content"), False),
+        (answer(b"", status="299 Fine"), True),
+        (answer(b"", "Content-Type: text/html"), False),
+    ],
+)
+def test_an_answer_is_nothing_or_it_is_no_success(saying, said: bytes, nothing: bool):
+    """No bytes, `{}` or `null`; what decompresses to nothing is something."""
+    with gct.connect(saying(said).url, access_token="the-token", retry=ONCE) as gc:
+        if nothing:
+            gc.tokens.delete_token(USER, allow_self=True)
+            return
+        with pytest.raises(InvalidAnswerError) as caught:
+            gc.tokens.delete_token(USER, allow_self=True)
+    assert f"DELETE /api/v2/tokens/{USER} was answered with" in str(caught.value)
+    assert "then look whether it took effect." in caught.value.next_step
+    assert caught.value.correlation_id == ""
+    assert "XX" not in str(caught.value)
+
+
+def test_what_is_no_nothing_says_so(saying):
+    """A revocation that is answered with something says what was expected."""
+    with (
+        gct.connect(saying(answer(b'{"ok": true}')).url, access_token="the-token", retry=ONCE) as gc,
+        pytest.raises(
+            InvalidAnswerError, match="the body is not the empty answer of this call: this is not taken for"
+        ),
+    ):
+        gc.tokens.delete_tokens_me()
+
+
+@pytest.mark.parametrize(
+    ("kind", "nothing"),
+    [("application/json", True), ("application/json; charset=UTF-8", True), ("text/plain", False)],
+)
+def test_head_has_no_body_to_look_at(saying, kind: str, nothing: bool):
+    """The type that HEAD is answered with is that of JSON, if there is one; else it may be repeated."""
+    said = answer(b"", f"Content-Type: {kind}", length=500)
+    with gct.connect(saying(said).url, access_token="the-token", retry=ONCE) as gc:
+        if nothing:
+            gc.tokens.head_tokens_me()
+            return
+        with pytest.raises(InvalidAnswerError) as caught:
+            gc.tokens.head_tokens_me()
+    assert "then repeat it." in caught.value.next_step
+
+
+def test_an_answer_that_was_asked_for_may_be_asked_for_again(saying):
+    """Reading may be repeated."""
+    with (
+        gct.connect(saying(answer(b"[]")).url, access_token="the-token", retry=ONCE) as gc,
+        pytest.raises(InvalidAnswerError) as caught,
+    ):
+        gc.tokens.get_tokens_me()
+    assert "then repeat it." in caught.value.next_step
+
+
+def test_one_who_is_revoked_may_be_tried_once(saying):
+    """`attempts` of the function that revokes counts."""
+    server = saying(answer(b"", status="503 X"))
+    with gct.connect(server.url, access_token="the-token", retry=TWICE) as gc:
+        for attempts, tried in ((1, 1), (None, 2), (3, 3)):
+            server.heard.clear()
+            with pytest.raises(gct.ApiError) as caught:
+                revoke_user(gc.session, USER.upper(), attempts=attempts)
+            assert (len(server.heard), caught.value.attempts) == (tried, tried)
+    assert server.heard[0].startswith(f"DELETE /api/v2/tokens/{USER} ".encode())
+
+
+# Streams
+
+
+def test_a_stream_comes_in_the_pieces_that_are_asked_for(saying):
+    """`iter_content` is that of requests: sizes, and text where it is wanted."""
+    said = answer("häßlich".encode() * 10, "Content-Type: text/plain; charset=utf-8")
+    with gct.connect(saying(said).url, access_token="the-token", retry=ONCE) as gc:
+        with gc.session.get("/x", stream=True) as response:
+            sizes = [len(piece) for piece in response.iter_content(7)]
+        with gc.session.get("/x", stream=True) as response:
+            assert {len(piece) for piece in response.iter_content()} == {1}
+        with gc.session.get("/x", stream=True) as response:
+            text = list(response.iter_content(16, decode_unicode=True))
+    assert sizes[:-1] == [7] * (len(sizes) - 1)
+    assert sum(sizes) == len("häßlich".encode()) * 10
+    assert "".join(text) == "häßlich" * 10
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        (answer(b"{", length=100), ConnectionDroppedError),
+        (answer(b"no gzip", "Content-Encoding: gzip"), InvalidAnswerError),
+    ],
+)
+def test_a_stream_that_fails_is_typed(saying, said: bytes, kind: type[TransportError]):
+    """What goes wrong while the caller reads is an error of ours, with the request and the status."""
+    server = saying(said)
+    with (
+        gct.connect(server.url, access_token="the-token", retry=ONCE) as gc,
+        gc.session.get("/x", params={"secret": "in-the-query"}, stream=True) as response,
+        pytest.raises(kind) as caught,
+    ):
+        list(response.iter_content(16))
+    assert (caught.value.method, caught.value.url) == ("GET", f"{server.url}/x")
+    assert "in-the-query" not in str(caught.value)
+    if isinstance(caught.value, InvalidAnswerError):
+        assert caught.value.status == 200
+
+
+# Proxies as people write them
+
+
+def test_a_password_with_an_at_sign(monkeypatch: pytest.MonkeyPatch, saying):
+    """The last `@` ends the user and the password."""
+    proxy = saying(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("http://", "http://user:p@ss@"))
+    with (
+        gct.connect("mypurecloud.com", access_token="the-token", retry=ONCE) as gc,
+        pytest.raises(TransportError),
+    ):
+        gc.session.get("/x")
+    assert b"Proxy-Authorization: Basic dXNlcjpwQHNz" in proxy.heard[0]
+
+
+def test_a_socks_proxy_keeps_its_address(monkeypatch: pytest.MonkeyPatch):
+    """SOCKS takes user and password from the address, and from there only."""
+    monkeypatch.setenv("HTTPS_PROXY", "socks5h://user:pass@127.0.0.1:1080")
+    with gct.connect("mypurecloud.com", access_token="the-token", retry=ONCE) as gc:
+        assert dict(gc.session.proxies)["https"] == "socks5h://user:pass@127.0.0.1:1080"
+        assert "pass" not in repr(gc.session.proxies)

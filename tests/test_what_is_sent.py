@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import http
 import io
 import logging
+import pickle
 import random
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +25,7 @@ from gctokens_nb.errors import (
     NotFoundError,
     RateLimitedError,
     ServerError,
+    TransportError,
 )
 from gctokens_nb.redaction import Secret
 from gctokens_nb.sandbox import Fault, Sandbox
@@ -434,3 +437,93 @@ def test_a_token_shows_what_it_is_and_never_itself(sandbox: Sandbox, sign_in):
     )
     pasted = oauth.pasted(Secret("abcdefghij"))
     assert repr(pasted) == f"<AccessToken {pasted.fingerprint} by pasted, until an unknown time>"
+
+
+@pytest.mark.parametrize("seconds", [300, 28800])
+def test_the_ends_of_the_idle_timeout_are_allowed(gc, sandbox: Sandbox, seconds: int):
+    """Five minutes and eight hours are themselves allowed."""
+    body = {"idleTokenTimeoutSeconds": seconds, "enableIdleTokenTimeout": True}
+    assert gc.tokens.put_tokens_timeout(body).idle_token_timeout_seconds == seconds
+
+
+# A session as requests has it
+
+
+def test_one_request_may_have_settings_of_its_own(real, wire: Wire):
+    """`verify=`, `cert=`, `proxies=` and `timeout=` of one request count for that one."""
+    real.session.get(
+        ME, verify="/own.pem", cert="/own.crt", proxies={"https": "http://own.example.org"}, timeout=(1, 2)
+    )
+    real.session.get(ME)
+    own, usual = wire.sent
+    assert (own.verify, own.cert, dict(own.proxies)) == (
+        "/own.pem",
+        "/own.crt",
+        {"https": "http://own.example.org"},
+    )
+    assert (own.timeout, usual.timeout) == ((1, 2), (10, 30))
+    assert (usual.verify, usual.cert, dict(usual.proxies)) == (True, None, {})
+
+
+def test_a_prepared_request_goes_with_the_settings_of_the_session(real, wire: Wire):
+    """`session.send` without more uses what the session has."""
+    real.session.proxies = {"https": "http://proxy.example.org"}
+    real.session.verify, real.session.cert = "/a/ca.pem", "/a/client.pem"
+    real.session.send(real.session.prepare_request(requests.Request("GET", ME)))
+    (sent,) = wire.sent
+    assert dict(sent.proxies) == {"https": "http://proxy.example.org"}
+    assert (sent.verify, sent.cert) == ("/a/ca.pem", "/a/client.pem")
+
+
+def test_a_session_may_stream_by_default(gc):
+    """`session.stream = True` counts where a request does not say."""
+    gc.session.stream = True
+    with gc.session.get(ME) as response:
+        assert not response._content_consumed
+    assert gc.session.get(ME, stream=False)._content_consumed
+
+
+@pytest.mark.parametrize("target", ["http://[::1/x", "http://a..b/"])
+def test_a_redirect_to_no_address_says_from_where(gc, sandbox: Sandbox, target: str):
+    """The request that was redirected is named, without its query."""
+    sandbox.add_fault(Fault("status", path=ME, status=302, body="", headers={"Location": target}))
+    with pytest.raises(TransportError, match=rf"GET {ME}") as caught:
+        gc.session.get(ME, params={"secret": "in-the-query"})
+    assert (caught.value.method, caught.value.url) == ("GET", f"{sandbox.base_url}{ME}")
+    assert caught.value.next_step
+    assert "in-the-query" not in str(caught.value)
+
+
+def test_a_redirect_in_circles_says_from_where(gc, sandbox: Sandbox):
+    """The same where the redirects do not end."""
+    sandbox.add_fault(
+        Fault("status", path=ME, status=302, body="", headers={"Location": f"{ME}?secret=in-the-query"})
+    )
+    with pytest.raises(TransportError, match=rf"GET {ME} failed: TooManyRedirects\.") as caught:
+        gc.session.get(ME)
+    assert (caught.value.method, caught.value.url) == ("GET", f"{sandbox.base_url}{ME}")
+    assert "in-the-query" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda session: pickle.loads(pickle.dumps(session))]
+)
+def test_a_copy_is_set_as_its_original(real, copied: Any):
+    """Timeouts, policy, bounds, headers and certificates go along; the copy has a life of its own."""
+    original = real.session
+    original.timeout_seconds, original.retry, original.body_limit_bytes = (
+        (1, 2, 3),
+        gct.RetryPolicy(attempts=7),
+        99,
+    )
+    original.headers["X-Mine"] = "1"
+    original.cert, original.max_redirects = "/a/client.pem", 3
+    copy_of_it = copied(original)
+    assert copy_of_it.timeout_seconds == (1, 2, 3)
+    assert (copy_of_it.retry.attempts, copy_of_it.body_limit_bytes) == (7, 99)
+    assert copy_of_it.headers["X-Mine"] == "1"
+    assert (copy_of_it.cert, copy_of_it.max_redirects, copy_of_it.trust_env) == ("/a/client.pem", 3, False)
+    wire = Wire()
+    copy_of_it.mount("https://", wire)
+    copy_of_it.get(ME)
+    assert wire.sent[0].headers["Authorization"] == "Bearer the-token"
