@@ -356,3 +356,103 @@ def test_a_user_who_was_unknown_before_stays_so_until_an_answer_comes(small, rev
     run = gct.resume(tmp_path / "run.sqlite", gc)
     assert run.counts["failed"] == 1
     assert "an earlier attempt got no answer and may have taken effect" in run.to_frame().loc[3]["why"]
+
+
+def test_a_success_may_ask_to_wait_as_well(small, revoke, gc, sandbox):
+    """A wait beyond the limit stops the run even where it comes with a success, which is written down as one."""
+    with_policy(gc, longest_wait_seconds=0.5)
+    sandbox.add_fault(
+        Fault("status", status=204, headers={"Retry-After": "1234"}, after=3, times=1, **DELETE)
+    )
+    text = stopped(revoke, small, workers=1)
+    assert "with 4 users left. The server asks to wait 1,234 s, longer than the 0.5 s of" in text
+    assert (
+        "RetryPolicy.longest_wait_seconds. The server asks to wait 1,234 s. Resume the run after that."
+        in text
+    )
+
+
+def test_a_wait_that_comes_with_a_success_is_kept(small, revoke, sandbox):
+    """Within the limit, everybody waits for it."""
+    sandbox.add_fault(Fault("status", status=204, headers={"Retry-After": "0.5"}, times=1, **DELETE))
+    assert revoke(small, workers=4).counts["revoked"] == 8
+    assert gaps(sandbox)[0] >= 0.49
+
+
+def test_an_attempt_that_cannot_be_broken_off_is_given_up(small, revoke, gc, sandbox, monkeypatch, tmp_path):
+    """What does not even end when it is cancelled is written down as unknown, a second later, and holds nobody up."""
+    with_policy(gc, longest_wait_seconds=0.2)
+    stuck, victim, call = threading.Event(), small["id"][3], gc.session.call
+
+    def sometimes_stuck(method: str, path: str, **options: Any) -> Any:
+        if victim in path:
+            stuck.wait(60)
+        return call(method, path, **options)
+
+    monkeypatch.setattr(gc.session, "call", sometimes_stuck)
+    try:
+        text = stopped(revoke, small)
+    finally:
+        stuck.set()
+    run = Run.of(tmp_path / "run.sqlite")
+    row = run.to_frame().loc[3]
+    assert (row["outcome"], row["attempts"], run.counts["revoked"]) == ("unknown", 1, 7)
+    assert "with 1 users left" in text
+    assert re.search(r"No full answer came in [12] s, and it was not waited for any longer\.", text)
+    assert row.isna()["status"]
+    assert row.isna()["correlation_id"]
+    with sqlite3.connect(tmp_path / "run.sqlite") as journal:
+        ((sent_at, answered_at, reason),) = journal.execute(
+            "SELECT sent_at, answered_at, reason FROM attempts WHERE row = 3"
+        )
+    assert sent_at <= answered_at
+    assert reason.startswith("No full answer came in ")
+
+
+def test_a_long_reason_is_cut(small, revoke, sandbox, tmp_path):
+    """What a server says goes on for as long as a table can hold."""
+    body = '{"code": "no", "message": "' + "x" * 5000 + '"}'
+    sandbox.add_fault(Fault("status", status=404, body=body, method="DELETE", path=small["id"][3]))
+    run = revoke(small)
+    assert 100 < len(run.to_frame().loc[3]["why"]) <= 1000
+
+
+def test_what_the_run_is_waiting_for_is_said(small, revoke, sandbox):
+    """While a 429 is waited for, the run says so, with the seconds that are left."""
+    sandbox.add_fault(Fault("status", status=429, headers={"Retry-After": "2"}, times=1, **DELETE))
+    said: list[str] = []
+    revoke(small, on_progress=lambda run: said.append(run.waiting))
+    assert any(re.fullmatch(r"waiting for the rate limit, [12] s", text) for text in said)
+
+
+def test_the_end_is_estimated_from_what_was_done(small, revoke, sandbox):
+    """Nothing to go by at first; then by the users who are through."""
+    sandbox.add_fault(Fault("slow", seconds=0.25, **DELETE))
+    seen: list[tuple[int, float, float | None]] = []
+    revoke(
+        small,
+        workers=1,
+        on_progress=lambda run: seen.append((run.counts["revoked"], run.users_per_second, run.seconds_left)),
+    )
+    assert seen[0] == (0, 0.0, None)
+    under_way = [one for one in seen if 0 < one[0] < 8]
+    assert under_way
+    assert all(0 < rate < 8 for _, rate, _ in under_way)
+    assert all(seconds is not None and 0 < seconds < 20 for _, _, seconds in under_way)
+
+
+def test_a_pause_is_nobodys_trouble(small, revoke, gc, sandbox):
+    """A run that is paused for longer than it is patient goes on as if nothing had been."""
+    with_policy(gc, longest_wait_seconds=0.4, backoff_seconds=0.2)
+    sandbox.add_fault(Fault("status", status=503, times=2, **DELETE))
+    seen: list[str] = []
+
+    def watch(run: Run) -> None:
+        if sum(call.status == 503 for call in deletes(sandbox)) and not seen:
+            run.pause()
+            seen.append("paused")
+            threading.Event().wait(1.0)
+            run.unpause()
+
+    run = revoke(small, workers=1, on_progress=watch)
+    assert run.counts["revoked"] == 8
