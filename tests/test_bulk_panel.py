@@ -12,6 +12,7 @@ import pytest
 
 import gctokens_nb as gct
 from gctokens_nb.panels import BulkRevokePanel
+from gctokens_nb.revocation import Run
 from gctokens_nb.sandbox import Fault, Sandbox
 
 DELETE = {"method": "DELETE", "path": "/api/v2/tokens/"}
@@ -90,8 +91,11 @@ def test_paste_plan_type_the_number_revoke(panel, sandbox, tmp_path):
     users = sandbox.users[100:150]
     plan(panel, [*users, users[0]])
     assert (
-        "<strong>50 users will be logged out</strong> of 51 inputs. Skipped: 1 duplicate."
+        "<strong>50 users will be logged out</strong> of 51 inputs. 1 row is of somebody who is in it already, or of you."
         in panel._summary.value
+    )
+    assert (panel._skipped.value, panel.accept_check.layout.display) == ("", "none"), (
+        "a duplicate harms nobody"
     )
     assert list(table(panel)["why"])[-1] == "duplicate"
     assert panel.revoke_button.disabled
@@ -103,6 +107,7 @@ def test_paste_plan_type_the_number_revoke(panel, sandbox, tmp_path):
     panel.wait()
     assert {one.user_id for one in sandbox.revocations} == {user.id for user in users}
     assert panel.status.text == "Finished: 50 revoked, 0 failed."
+    assert panel.status.kind == "ok"
     assert (panel._bar.value, panel._bar.max) == (50, 50)
     assert set(table(panel)["outcome"]) == {"revoked", "skipped"}
     names = []
@@ -481,7 +486,7 @@ def test_unknown_outcomes_are_no_good_order(panel, sandbox):
     plan(panel, sandbox.users[100:150])
     start(panel)
     panel.wait()
-    assert "1 users: it is unknown whether they were logged out. Resume asks again." in panel.status.text
+    assert "It is unknown whether 1 user was logged out. Resume asks again." in panel.status.text
     assert panel.status.kind == "error"
     sandbox.clear_faults()
     panel.resume_button.click()
@@ -506,6 +511,139 @@ def test_why_nothing_moves_is_announced_once(panel, sandbox):
     assert panel.status.text == "Finished: 100 revoked, 0 failed."
 
 
+# Lines of the list that are not carried out
+
+
+HR_LIST = "Personnel No;E-Mail ;Genesys Id\n"
+
+
+@pytest.fixture
+def with_skipped(panel, sandbox):
+    """The panel with the plan of a list of 42 lines, of which 40 can be carried out: half by e-mail, half by id."""
+    lines = [
+        f"{number};{user.email if number % 2 else ''};{'' if number % 2 else user.id}"
+        for number, user in enumerate(sandbox.users[100:140])
+    ]
+    upload(panel, (HR_LIST + "\n".join([*lines, "77;nobody@example.org;", "78;;"]) + "\n").encode())
+    panel.plan_button.click()
+    panel.wait()
+    return panel
+
+
+SKIPPED = "2 lines will not be logged out: 1 is unknown (line 42), 1 has neither e-mail nor id (line 43)."
+
+
+def test_lines_that_are_left_out_are_shown_from_the_plan_to_the_end(with_skipped, sandbox):
+    """In amber, with their lines, before, during and after the run; it never ends under a green tick."""
+    panel = with_skipped
+    assert panel.plan.users_to_revoke == 40
+    assert f"⚠ {SKIPPED}" in panel._skipped.value
+    assert 'class="gct-warn' in panel._skipped.value
+    assert panel.status.kind == "warn"
+    assert "<td>43</td>" in panel._skipped.value, "each is shown, with its line"
+    hold = sandbox.add_fault(Fault("hold", after=3, **DELETE))
+    panel.accept_check.value = True
+    start(panel)
+    until(
+        lambda: panel.run is not None and panel.run.counts["revoked"] and "left out: 2" in panel._rate.value
+    )
+    assert "2 lines were not logged out" in panel._skipped.value
+    hold.release()
+    panel.wait()
+    assert len(sandbox.revocations) == 40
+    assert panel.status.kind == "warn"
+    assert panel.status.text == (
+        "Finished, but not everybody is logged out: 40 revoked, 0 failed. "
+        + SKIPPED.replace("will not be", "were not")
+    )
+    assert "(line 43)" in panel._skipped.value
+    assert panel.run.check().skipped_ok == 2
+
+
+def test_lines_that_are_left_out_must_be_accepted(with_skipped, sandbox):
+    """The number alone is not enough; another plan is accepted anew."""
+    panel = with_skipped
+    assert panel.accept_check.layout.display == ""
+    start(panel)
+    panel.wait()
+    assert panel.revoke_button.disabled
+    assert not sandbox.revocations
+    panel.accept_check.value = True
+    assert not panel.revoke_button.disabled
+    panel.pasted.value = f"{sandbox.users[100].email} nobody@example.org"
+    panel.plan_button.click()
+    panel.wait()
+    panel.number_text.value = "1"
+    assert panel.accept_check.value is False
+    assert panel.revoke_button.disabled
+    assert not sandbox.revocations
+
+
+def test_resuming_tells_of_the_lines_that_were_left_out(with_skipped, fresh, sandbox):
+    """They are in the journal, shown before the rest is done, and to be accepted there too; also where nobody is left."""
+    panel = with_skipped
+    panel.accept_check.value = True
+    hold = sandbox.add_fault(Fault("hold", after=3, **DELETE))
+    start(panel)
+    until(lambda: panel.run is not None and panel.run.counts["revoked"])
+    panel.stop_button.click()
+    hold.release()
+    panel.wait()
+    assert panel.run.left
+    sandbox.clear_faults()
+    fresh.resume_button.click()
+    fresh.wait()
+    assert "2 lines were not logged out" in fresh._skipped.value
+    fresh.number_text.value = str(panel.run.left)
+    assert fresh.revoke_button.disabled
+    fresh.accept_check.value = True
+    fresh.revoke_button.click()
+    fresh.wait()
+    assert fresh.status.kind == "warn"
+    assert len(sandbox.revocations) == 40
+    panel.journal_text.value = "elsewhere.sqlite"
+    panel.journal_text.value = str(fresh.run.journal)
+    panel.use(fresh.connection)
+    panel.wait()
+    panel.resume_button.click()
+    panel.wait()
+    assert panel.status.text.startswith("Nothing is left to do in the journal")
+    assert "2 lines were not logged out" in panel.status.text
+    assert panel.status.kind == "warn"
+
+
+def test_the_code_accepts_what_was_accepted(with_skipped, sandbox, tmp_path, monkeypatch):
+    """Without the tick the code fails at its end; with it, it says how many lines were accepted."""
+    panel = with_skipped
+    lines = "".join(f"x;{user.email};\n" for user in sandbox.users[100:140])
+    (tmp_path / "leavers.csv").write_text(f"{HR_LIST}{lines}77;nobody@example.org;\n78;;\n")
+    assert "skipped_ok" not in panel.code
+    with pytest.raises(gct.errors.IncompleteRevocationError, match="2 lines were not logged out"):
+        run_code(panel, tmp_path, monkeypatch)
+    panel.accept_check.value = True
+    panel.journal_text.value = "again.sqlite"
+    (tmp_path / "evidence.html").unlink()
+    assert "skipped_ok=2)" in panel.code
+    assert run_code(panel, tmp_path, monkeypatch).skipped_ok == 2
+
+
+def test_a_token_that_may_not_cannot_start(sign_in, sandbox):
+    """The plan can be made, as that takes another permission; the run cannot be begun."""
+    sandbox.add_client("planner", client_secret="planner-secret", permissions=["directory:user:view"])
+    panel = BulkRevokePanel(sign_in("planner"))
+    panel.wait()
+    assert (
+        "⚠ This token does not have the permission <code>oauth:token:delete</code>" in panel._permission.value
+    )
+    plan(panel, sandbox.users[100:103])
+    start(panel)
+    panel.wait()
+    assert panel.plan is not None
+    assert panel.revoke_button.disabled
+    assert not sandbox.revocations
+    panel.close()
+
+
 # Code
 
 
@@ -525,8 +663,10 @@ def test_the_code_runs_as_shown(panel, sandbox, tmp_path, monkeypatch):
     sandbox.add_fault(Fault("status", status=404, method="DELETE", path=sandbox.users[101].id))
     plan(panel, sandbox.users[100:150])
     panel.journal_text.value = "code.sqlite"
-    run = run_code(panel, tmp_path, monkeypatch)
-    assert (run.journal, run.counts["revoked"], run.counts["failed"]) == ("code.sqlite", 49, 1)
+    with pytest.raises(gct.errors.IncompleteRevocationError, match="1 failed"):
+        run_code(panel, tmp_path, monkeypatch)
+    counts = Run.of("code.sqlite").counts
+    assert (counts["revoked"], counts["failed"]) == (49, 1)
     assert (tmp_path / "evidence.html").is_file()
     panel.journal_text.value = str(tmp_path / "run.sqlite")
     start(panel)
@@ -537,7 +677,8 @@ def test_the_code_runs_as_shown(panel, sandbox, tmp_path, monkeypatch):
     assert run_code(panel, tmp_path, monkeypatch).counts["revoked"] == 50
     panel.journal_text.value = "code.sqlite"
     assert "gct.resume('code.sqlite', gc)\n" in panel.code
-    assert run_code(panel, tmp_path, monkeypatch).counts["failed"] == 1
+    with pytest.raises(gct.errors.IncompleteRevocationError, match="1 failed"):
+        run_code(panel, tmp_path, monkeypatch)
 
 
 def test_the_code_names_file_and_column(panel, sandbox, tmp_path, monkeypatch):

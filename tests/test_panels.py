@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 import io
+import json
 import re
 import subprocess
 import sys
@@ -512,7 +513,7 @@ def test_what_comes_of_the_connection_before_is_dropped(
     if make is IdleTimeoutPanel:
         assert panel.timeout is None
     if make is RevokePanel:
-        assert panel._may_revoke_others is None
+        assert panel.may is None
 
 
 def test_a_sign_in_for_a_connection_that_was_left_changes_nothing(
@@ -833,6 +834,9 @@ def test_the_outcome_stays_while_the_next_user_is_typed(
     client: str, told: str, sign_in: SignIn, sandbox: Sandbox, opened: Any
 ) -> None:
     """Success or refusal can be read to the end: the next user is searched at the next keystroke, or at Enter."""
+    sandbox.add_fault(
+        Fault("status", status=403, path="subjects")
+    )  # else the button would be off for one of them
     panel = opened(RevokePanel(sign_in(client)))
     ada = sandbox.user("ada.lovelace@cumulus-airlines.example")
     emmy = sandbox.user("emmy.noether@cumulus-airlines.example")
@@ -930,32 +934,76 @@ def test_nothing_sent_is_said_to_be_nothing_sent(revoke: Any, sandbox: Sandbox) 
     assert revoke.history["outcome"].item() in {"not sent", "unknown"}
 
 
-def test_a_missing_permission_is_told_before_the_click(
+def test_a_missing_permission_is_told_and_the_button_is_off(
     sign_in: SignIn, sandbox: Sandbox, opened: Any
 ) -> None:
-    """A token without the permission hears so at once; searching needs one too, an id does not."""
+    """A token without the permission hears so at once; searching needs one too, an id does not. The own token needs none."""
     panel = opened(RevokePanel(sign_in("no permissions")))
-    assert "does not have the permission oauth:token:delete" in panel._permission.value
+    assert "does not have the permission <code>oauth:token:delete</code>" in panel._permission.value
     panel.choose("ada")
     assert "directory:user:view" in panel.status.text
     assert "type the id" in panel.status.text
     panel.choose(sandbox.users[2].id)
+    assert panel.revoke_button.disabled
+    panel.revoke_button.click()  # as one that comes late
+    assert panel._confirmation.box.layout.display == "none"
+    panel.target.value = panel.target.options[1]
+    assert not panel.revoke_button.disabled
     panel.revoke_button.click()
-    assert "which this token does not have" in panel._confirmation._question.value
     panel.confirm_button.click()
     panel.wait()
-    assert "oauth:token:delete" in panel.status.text
-    assert list(panel.history["outcome"]) == ["refused"]
+    assert list(panel.history["outcome"]) == ["revoked"]
+    assert not sandbox.revocations
 
 
+@pytest.mark.parametrize("make", [RevokePanel, IdleTimeoutPanel, BulkRevokePanel])
+def test_a_permission_that_was_granted_since_is_found(
+    make: Any, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch, opened: Any
+) -> None:
+    """Look again asks once more, and switches the button on."""
+    gc = sign_in()
+    may = {"found": False}
+    monkeypatch.setattr(type(gc.directory), "has_permission", lambda *_: may["found"])
+    panel = opened(make(gc))
+    assert panel.may is False
+    assert panel.look_again_button.layout.display == ""
+    may["found"] = True
+    panel.look_again_button.click()
+    panel.wait()
+    assert panel.may is True
+    assert panel._permission.value == ""
+    assert panel.look_again_button.layout.display == "none"
+    if make is not BulkRevokePanel:  # its button waits for the number
+        assert not (panel.revoke_button if make is RevokePanel else panel.change_button).disabled
+
+
+@pytest.mark.parametrize("make", [RevokePanel, IdleTimeoutPanel, BulkRevokePanel])
 def test_a_permission_that_cannot_be_known_is_no_warning(
+    make: Any, sign_in: SignIn, sandbox: Sandbox, opened: Any
+) -> None:
+    """Where the server does not tell, that is said, and the button works."""
+    sandbox.add_fault(Fault("status", status=403, path="subjects"))
+    panel = opened(make(sign_in()))
+    assert "is not known" in panel._permission.value
+    assert "⚠" not in panel._permission.value
+    assert panel.look_again_button.layout.display == "none"
+    assert panel.status.kind != "error"
+    if make is not BulkRevokePanel:
+        assert not (panel.revoke_button if make is RevokePanel else panel.change_button).disabled
+
+
+def test_the_permission_of_a_role_without_policies_is_not_known(
     sign_in: SignIn, sandbox: Sandbox, opened: Any
 ) -> None:
-    """Where the server does not tell, nothing is claimed."""
-    sandbox.add_fault(Fault("status", status=403, path="subjects"))
-    panel = opened(RevokePanel(sign_in()))
-    assert not panel._permission.value
-    assert panel.status.kind != "error"
+    """An administrator whose role comes without its policies is not told that they may not."""
+    gc = sign_in()
+    role = {"id": "232fce71-47d1-53a9-a587-512894b5fde5", "name": "Master Admin"}
+    body = json.dumps({"id": "x", "grants": [{"role": role, "division": {"id": "*"}}]})
+    sandbox.add_fault(Fault("status", status=200, body=body, path="authorization/subjects/me"))
+    panel = opened(RevokePanel(gc))
+    assert panel.may is None
+    assert "is not known" in panel._permission.value
+    assert not panel.revoke_button.disabled
 
 
 def test_the_own_user_is_named_as_such(sandbox: Sandbox, sign_in: SignIn, opened: Any) -> None:
@@ -1129,17 +1177,17 @@ def test_a_change_that_somebody_else_made_is_told(idle: Any, gc: gct.Connection)
 
 
 def test_the_missing_permission_for_a_change_is_told(sign_in: SignIn, opened: Any) -> None:
-    """Anybody may read the timeout; who may not change it hears so before and after."""
+    """Anybody may read the timeout; who may not change it hears so, and the button stays off."""
     panel = opened(IdleTimeoutPanel(sign_in("no permissions")))
     assert "directory:organization:admin" in panel._permission.value
     panel.seconds.value = 900
-    panel.change_button.click()
+    assert panel.change_button.disabled
+    panel.change_button.click()  # as one that comes late
     panel.wait()
-    assert "which this token does not have" in panel._confirmation._question.value
-    panel.confirm_button.click()
+    assert panel._confirmation.box.layout.display == "none"
+    panel.refresh_button.click()
     panel.wait()
-    assert "answered with 403" in panel.status.text
-    assert panel.seconds.value == 900
+    assert panel.change_button.disabled
 
 
 def test_the_code_of_a_change_makes_it(

@@ -30,7 +30,7 @@ __all__ = ["Panel"]
 
 logger = logging.getLogger("gctokens_nb")
 T = TypeVar("T")
-Kind = Literal["info", "busy", "ok", "error"]
+Kind = Literal["info", "busy", "ok", "warn", "error"]
 _CANCEL_GRACE_SECONDS = 0.2  # how long a cancelled call may take to end before it is left to itself
 
 
@@ -155,7 +155,8 @@ class Panel(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             button_style=style,
             layout={"width": "auto"},
         )
-        made.on_click(lambda _: self._guarded(on_click))
+        # A click may have been on its way when the button was switched off.
+        made.on_click(lambda _: None if made.disabled else self._guarded(on_click))
         self._buttons.append(made)
         return made
 

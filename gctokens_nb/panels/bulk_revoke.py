@@ -18,7 +18,7 @@ from gctokens_nb.connection import Connection
 from gctokens_nb.errors import GCTokensError, RevocationStoppedError
 from gctokens_nb.panels.connected import ConnectedPanel, has_permission
 from gctokens_nb.panels.download import DownloadButton
-from gctokens_nb.panels.markup import missing_permission, paragraphs
+from gctokens_nb.panels.markup import frame_html, paragraphs, warning_html
 from gctokens_nb.revocation import Plan, Run, plan_revocation, resume, revoke
 
 __all__ = ["BulkRevokePanel"]
@@ -28,14 +28,16 @@ _TABLE_BYTES = (
     4_000_000  # beyond that a browser grows slow: the table then leaves out the middle, and says so
 )
 _DOWNLOAD_BYTES = 2_500_000  # Jupyter servers drop larger messages
+_MOST_SKIPPED = 100  # lines that are shown one by one above the table, which has them all
 
 
 class BulkRevokePanel(ConnectedPanel):
     """Revokes the tokens of many users: plan, confirmation by typing their number, progress, stop and resume, evidence.
 
     Nothing is revoked before the number of users is typed: of those in the plan, or of those whom a journal leaves to be
-    logged out. Only a run of this panel goes on, or tries its failed users again, without asking a second time. The journal
-    is written on the machine of the kernel; what is stopped, or killed, is resumed from it.
+    logged out. Lines of the list that cannot be carried out are shown in amber from the plan to the end, and have to be
+    accepted before the run. Only a run of this panel goes on, or tries its failed users again, without asking a second
+    time. The journal is written on the machine of the kernel; what is stopped, or killed, is resumed from it.
 
     Wire: as `plan_revocation` and `revoke`: permissions `directory:user:view` for e-mail addresses and
     `oauth:token:delete`.
@@ -54,6 +56,8 @@ class BulkRevokePanel(ConnectedPanel):
         plan_button, revoke_button, pause_button, stop_button, resume_button, retry_button: ipywidgets.Button
         number_text: ipywidgets.Text
             The number of users, typed to confirm.
+        accept_check: ipywidgets.Checkbox
+            That the lines which will not be logged out are right as they are; only where there are some.
         journal_text: ipywidgets.Text
             The path of the journal: of one that is made, or is resumed.
         plan: Plan or None
@@ -90,6 +94,7 @@ class BulkRevokePanel(ConnectedPanel):
             "Make the plan", self._make_plan, style="primary", tooltip="Changes nothing"
         )
         self.number_text = ipywidgets.Text(description="Confirm", layout={"width": "min(24em, 100%)"})
+        self.accept_check = ipywidgets.Checkbox(indent=False, layout={"width": "auto", "display": "none"})
         self.journal_text = ipywidgets.Text(
             description="Journal",
             value="revocation.sqlite",
@@ -110,15 +115,17 @@ class BulkRevokePanel(ConnectedPanel):
         self.stop_button.on_click(lambda _: self._guarded(self.cancel))
         self._bar = ipywidgets.IntProgress(description="Progress", layout=wide)
         self._rate = ipywidgets.HTML()
-        self._permission = ipywidgets.HTML()
         self._summary = ipywidgets.HTML()
+        self._skipped = ipywidgets.HTML()
         self._table = ipywidgets.VBox()
         self._downloads = [
             DownloadButton("Evidence (HTML)", lambda: self._evidence(".html")),
             DownloadButton("CSV", lambda: self._evidence(".csv")),
             DownloadButton("Journal", lambda: self._evidence(None)),
         ]
-        self._confirmation = ipywidgets.VBox([self.number_text, ipywidgets.HBox([self.revoke_button])])
+        self._confirmation = ipywidgets.VBox(
+            [self.accept_check, self.number_text, ipywidgets.HBox([self.revoke_button])]
+        )
         self._progress_box = ipywidgets.VBox(
             [self._bar, self._rate, ipywidgets.HBox([self.pause_button, self.stop_button])]
         )
@@ -126,11 +133,12 @@ class BulkRevokePanel(ConnectedPanel):
             [self.retry_button, *self._downloads], layout={"flex_flow": "row wrap"}
         )
         self.body.children = [
-            self._permission,
+            self.permission_box,
             ipywidgets.HBox([self.upload, self.column_text], layout={"flex_flow": "row wrap"}),
             self.pasted,
             ipywidgets.HBox([self.plan_button]),
             self._summary,
+            self._skipped,
             self._table,
             ipywidgets.HBox([self.journal_text, self.resume_button], layout={"flex_flow": "row wrap"}),
             self._confirmation,
@@ -138,6 +146,7 @@ class BulkRevokePanel(ConnectedPanel):
             self._evidence_box,
         ]
         self.number_text.observe(lambda _: self._show_state(), "value")
+        self.accept_check.observe(lambda _: self._show_state(), "value")
         self.journal_text.observe(lambda _: self._journal_changed(), "value")
         self.when_free()
 
@@ -150,7 +159,7 @@ class BulkRevokePanel(ConnectedPanel):
         )
 
     def _looked_up(self, allowed: bool | None) -> None:
-        self._permission.value = missing_permission(PERMISSION) if allowed is False else ""
+        self.show_permission(PERMISSION, allowed=allowed)
         if self.run is not None:  # it went on while the connection changed
             self._tell(self.run)
         else:
@@ -161,7 +170,7 @@ class BulkRevokePanel(ConnectedPanel):
         self._invitation = (
             "The connection is another one now. Make the plan again: choose a file, or paste a list."
         )
-        self._permission.value = ""
+        self.forget_permission()
         self._drop()
 
     def when_free(self) -> None:
@@ -198,22 +207,32 @@ class BulkRevokePanel(ConnectedPanel):
     def _planned(self, plan: Plan) -> None:
         self.plan = plan
         self.upload.value = ()
-        skipped = plan["why"].value_counts()
-        reasons = ", ".join(f"{count:,} {escape(str(why))}" for why, count in skipped.items())
-        self._show_table(plan[["user", "name", "state", "action", "why", "id"]])
+        where = ["line"] if plan["line"].notna().any() else []
+        self._show_table(plan[[*where, "user", "name", "state", "action", "why", "id"]])
         column = f" Read from the column {escape(repr(plan.column))}." if plan.column is not None else ""
-        self._ask(
-            plan,
-            f"of {len(plan):,} inputs. {f'Skipped: {reasons}.' if reasons else 'None is skipped.'}{column}",
-        )
-        self.say("Nothing is changed yet. Look at the plan, then type the number of users to confirm.", "ok")
+        harmless = (plan["action"] == "skip").sum() - len(plan.skipped)
+        rows = "row is" if harmless == 1 else "rows are"
+        besides = f" {harmless:,} {rows} of somebody who is in it already, or of you." if harmless else ""
+        self._ask(plan, f"of {len(plan):,} inputs.{besides}{column}")
+        if plan.skipped.empty:
+            self.say(
+                "Nothing is changed yet. Look at the plan, then type the number of users to confirm.", "ok"
+            )
+        else:
+            self.say(
+                "Nothing is changed yet. Some lines will not be logged out: correct the list and make the plan again, or "
+                "accept that and type the number of users to confirm.",
+                "warn",
+            )
 
     def _drop(self) -> None:
         """Forget what was planned, asked and done; a run under way can still be stopped."""
         self.plan = self._asked = None
         self._summary.value = self.number_text.value = ""
+        self.accept_check.value = False
         if not self._goes_on():
             self.run = None
+            self._skipped.value = ""
             self._show_table(None)
         self._show_state()
 
@@ -226,7 +245,30 @@ class BulkRevokePanel(ConnectedPanel):
             f"<strong>{self._number():,} users will be logged out</strong> {of_whom}"
         )
         self.number_text.placeholder = f"type {self._number()} to confirm"
+        skipped = len(asked.skipped)
+        self.accept_check.value = False
+        self.accept_check.description = (
+            f"I accept that {skipped:,} line{' stays' if skipped == 1 else 's stay'} as they are: "
+            "nobody in them is logged out"
+        )
+        self.accept_check.layout.display = "" if skipped else "none"
+        self._show_skipped(asked)
         self._show_state()
+
+    def _show_skipped(self, of: Plan | Run) -> None:
+        """Show in amber who will not be, or was not, logged out, with the lines."""
+        lines = of.skipped.head(_MOST_SKIPPED)
+        if lines.empty:
+            self._skipped.value = ""
+            return
+        columns = [name for name in ("source", "line") if lines[name].notna().any()]
+        # What the list says of a person beside that is of more use here than anything that could not be found.
+        table = frame_html(pd.DataFrame(lines)[[*columns, "user", "why", *_kept(lines)]])
+        more = len(of.skipped) - len(lines)
+        rest = f"<p>{more:,} more are in the table below.</p>" if more else ""
+        self._skipped.value = warning_html(
+            escape(of.skipped_summary), f"<details><summary>Show them</summary>{table}{rest}</details>"
+        )
 
     def _number(self) -> int:
         """How many users would be logged out, which is to be typed; 0 where nothing is asked."""
@@ -236,7 +278,8 @@ class BulkRevokePanel(ConnectedPanel):
 
     def _confirmed(self) -> bool:
         number = self._number()
-        return number > 0 and self.number_text.value.strip().replace(",", "") == str(number)
+        accepted = self.accept_check.value or self._asked is None or self._asked.skipped.empty
+        return number > 0 and accepted and self.number_text.value.strip().replace(",", "") == str(number)
 
     def _show_table(self, frame: Any) -> None:
         # A new table each time: what a widget begins with may be larger than a later message.
@@ -255,10 +298,15 @@ class BulkRevokePanel(ConnectedPanel):
         asked, number, path = self._asked, self._number(), self._journal_path()
         if asked is None or not self._confirmed():  # a click may arrive when the button is off
             return
+        accepted = len(asked.skipped)
         if isinstance(asked, Run):
-            self._go_on(asked)
+            self._go_on(asked, skipped_ok=accepted)
         else:
-            self._start(lambda watch: revoke(asked, journal=path, confirm=number, on_progress=watch))
+            self._start(
+                lambda watch: revoke(
+                    asked, journal=path, confirm=number, skipped_ok=accepted, on_progress=watch
+                )
+            )
 
     def _resume(self) -> None:
         if self.busy:
@@ -277,8 +325,10 @@ class BulkRevokePanel(ConnectedPanel):
         if not run.left:
             self.say(
                 f"Nothing is left to do in the journal {run.journal!r} of {where}: "
-                f"{counts['revoked']:,} revoked, {counts['failed']:,} failed."
+                f"{counts['revoked']:,} revoked, {counts['failed']:,} failed. {run.skipped_summary}".rstrip(),
+                "error" if counts["failed"] else "info" if run.skipped.empty else "warn",
             )
+            self._show_skipped(run)
             return
         self._show_table(left[["user", "name", "outcome", "attempts", "id"]])
         self._ask(
@@ -294,10 +344,12 @@ class BulkRevokePanel(ConnectedPanel):
         if self.run is not None:
             self._go_on(self.run, retry_failed=True)
 
-    def _go_on(self, run: Run, *, retry_failed: bool = False) -> None:
+    def _go_on(self, run: Run, *, retry_failed: bool = False, skipped_ok: int | None = None) -> None:
         path, connection = str(run.journal), self.connection
         self._start(
-            lambda watch: resume(path, connection, retry_failed=retry_failed, on_progress=watch),
+            lambda watch: resume(
+                path, connection, retry_failed=retry_failed, skipped_ok=skipped_ok, on_progress=watch
+            ),
         )
 
     def _start(self, call: Callable[[Callable[[Run], None]], Run]) -> None:
@@ -316,6 +368,7 @@ class BulkRevokePanel(ConnectedPanel):
         if run is not self.run:
             self.run, self._asked = run, None
             self._summary.value = ""
+            self._show_skipped(run)
             self.cancel_button.layout.display = "none"  # from now on, Stop ends it in good order
         total = sum(run.counts.values()) - run.counts["skipped"]
         self._bar.max, self._bar.value = max(total, 1), total - run.left
@@ -325,6 +378,7 @@ class BulkRevokePanel(ConnectedPanel):
             f"{run.users_per_second:.1f} users/s" if run.users_per_second else "",
             f"about {_duration(left)} left" if left else "",
             f"{run.counts['failed']:,} failed" if run.counts["failed"] else "",
+            f"⚠ left out: {len(run.skipped):,}" if len(run.skipped) else "",
             "paused" if run.state == "paused" else waiting,
         ]
         self._rate.value = paragraphs(" · ".join(escape(part) for part in parts if part))
@@ -351,18 +405,25 @@ class BulkRevokePanel(ConnectedPanel):
             rest = f" {counts['pending']:,} more are left." if counts["pending"] else ""
             self.say(_unknown(run) + rest, "error")
         elif run.state == "finished":
-            self.say(
-                f"Finished: {counts['revoked']:,} revoked, {counts['failed']:,} failed.",
-                "error" if counts["failed"] else "ok",
-            )
+            told = f"Finished: {counts['revoked']:,} revoked, {counts['failed']:,} failed."
+            if counts["failed"] or run.skipped.empty:
+                self.say(f"{told} {run.skipped_summary}".rstrip(), "error" if counts["failed"] else "ok")
+            else:
+                self.say(
+                    f"Finished, but not everybody is logged out: {told[10:]} {run.skipped_summary}", "warn"
+                )
         else:
-            self.say(f"Stopped in good order, with {run.left:,} users left. Resume goes on.")
+            self.say(f"Stopped in good order, with {run.left:,} users left. Resume goes on.", "warn")
 
     def _show_outcome(self, run: Run) -> None:
         self._watch(run)
         frame = run.to_frame()
         frame["answered_at"] = frame["answered_at"].dt.strftime("%Y-%m-%d %H:%M:%S UTC")
-        self._show_table(frame[["user", "name", "outcome", "why", "status", "attempts", "answered_at"]])
+        where = ["line"] if frame["line"].notna().any() else []
+        self._show_table(
+            frame[[*where, "user", "name", "outcome", "why", "status", "attempts", "answered_at"]]
+        )
+        self._show_skipped(run)
         self._show_state()
 
     def _pause(self) -> None:
@@ -416,7 +477,12 @@ class BulkRevokePanel(ConnectedPanel):
         running = self._goes_on()
         over = self.run is not None and not running and not self._revoking
         failed = self.run is not None and self.run.counts["failed"] > 0
-        self.revoke_button.disabled = self.busy or not self._confirmed()
+        forbidden = self.busy or self.may is False  # what is left of a journal can be looked at all the same
+        self.revoke_button.disabled = forbidden or not self._confirmed()
+        self.retry_button.disabled = forbidden
+        self.resume_button.disabled = self.busy or (
+            self.may is False and self.run is not None and self._is_of(self.run)
+        )
         self.pause_button.description = "Go on" if self.run and self.run.state == "paused" else "Pause"
         _show(self._confirmation, self._asked is not None and not self._revoking)
         _show(self._progress_box, self.run is not None)
@@ -432,15 +498,20 @@ class BulkRevokePanel(ConnectedPanel):
     def _next_code(self) -> str:
         """What the panel has found, and would do next."""
         path = str(self._journal_path())
+        accepted = ""
+        if self._asked is not None and self.accept_check.value:
+            accepted = f", skipped_ok={len(self._asked.skipped)}"
         if isinstance(self._asked, Plan):
-            run = f"{self._plan_code}run = gct.revoke(plan, journal={path!r}, confirm={self._number()})"
-        elif self.run is not None and self.run.counts["failed"] and self._is_of(self.run):
-            run = f"run = gct.resume({path!r}, gc, retry_failed=True)  # without it, only those who are left"
+            call = f"{self._plan_code}run = gct.revoke(plan, journal={path!r}, confirm={self._number()}{accepted})"
+            report = 'run.report("evidence.html")'
         elif self.run is not None or self._asked is not None:
-            run = f"run = gct.resume({path!r}, gc)"
+            again = self.run is not None and self.run.counts["failed"] > 0 and self._is_of(self.run)
+            failed = ", retry_failed=True" if again else ""
+            call = f"run = gct.resume({path!r}, gc{failed}{accepted})"
+            report = 'run.report("evidence.html", overwrite=True)'
         else:
             return f"gc.directory.has_permission({PERMISSION!r})  # may this token revoke those of users?"
-        return f'{run}\nrun.report("evidence.html", overwrite=True)'
+        return f"{call}\n{report}\nrun.check()  # raises unless everybody in the list was logged out"
 
     def _evidence(self, suffix: str | None) -> tuple[str, bytes] | None:
         """The report of that kind, or the journal, to download; one too large for that is left beside the journal."""
@@ -468,7 +539,14 @@ def _left_in(path: Path) -> tuple[Run, pd.DataFrame]:
 
 
 def _unknown(run: Run) -> str:
-    return f"{run.counts['unknown']:,} users: it is unknown whether they were logged out. Resume asks again."
+    count = run.counts["unknown"]
+    who = "1 user was" if count == 1 else f"{count:,} users were"
+    return f"It is unknown whether {who} logged out. Resume asks again."
+
+
+def _kept(lines: pd.DataFrame) -> list[str]:
+    """The columns that were kept of the list: those after the plan's own."""
+    return list(lines.columns[list(lines.columns).index("line") + 1 :])
 
 
 def _show(widget: Any, wanted: bool) -> None:

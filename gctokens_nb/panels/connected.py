@@ -20,6 +20,7 @@ from gctokens_nb.errors import (
 )
 from gctokens_nb.panels.base import Panel
 from gctokens_nb.panels.login import LoginPanel, region_code
+from gctokens_nb.panels.markup import permission_html
 
 __all__ = ["ConnectedPanel", "connect_code", "has_permission"]
 
@@ -31,7 +32,9 @@ _DEFAULT_ORGANIZATION = "Cumulus Airlines"
 class ConnectedPanel(Panel):
     """A panel over one connection, which it can replace: where the token is dead it offers to sign in again.
 
-    A subclass reads what it shows in `refresh()`, with `work_with()`, and empties it in `clear()`.
+    A subclass reads what it shows in `refresh()`, with `work_with()`, and empties it in `clear()`. One that is for
+    something that takes a permission places `permission_box`, gives `show_permission()` what `has_permission()` found, and
+    switches its button off where `may` is False.
 
     Args:
         title:
@@ -44,6 +47,12 @@ class ConnectedPanel(Panel):
             The one in use.
         sign_in_button: ipywidgets.Button
             Appears where the token is dead.
+        permission_box: ipywidgets.VBox
+            Says that the permission is missing, or not known.
+        look_again_button: ipywidgets.Button
+            In it, where the permission is missing: it may have been granted since.
+        may: bool or None
+            Whether the token has the permission; None as long as that is not known.
     """
 
     def __init__(self, title: str, connection: Connection) -> None:
@@ -57,6 +66,13 @@ class ConnectedPanel(Panel):
         self.sign_in_button = self.button("Sign in again…", self._sign_in_again, style="primary")
         self._login_box = ipywidgets.VBox([self.sign_in_button], layout={"display": "none"})
         self.remedy.children = [self._login_box]
+        self.may: bool | None = None
+        self._permission = ipywidgets.HTML()
+        self.look_again_button = self.button(
+            "Look again", self.refresh, tooltip="Ask again what this token may do"
+        )
+        self.permission_box = ipywidgets.VBox([self._permission, self.look_again_button])
+        self.forget_permission()
 
     def refresh(self) -> None:
         """Read what the panel shows, with `work_with()`."""
@@ -64,6 +80,17 @@ class ConnectedPanel(Panel):
 
     def clear(self) -> None:
         """Empty what was read: it is of another connection than the one in use from now on."""
+
+    def show_permission(self, permission: str, *, allowed: bool | None) -> None:
+        """Keep and show whether the token has the permission that the panel is for."""
+        self.may = allowed
+        self._permission.value = permission_html(permission, allowed)
+        self.look_again_button.layout.display = "" if allowed is False else "none"
+
+    def forget_permission(self) -> None:
+        """Show nothing of the permission until it is looked up: of another connection."""
+        self.show_permission("", allowed=True)
+        self.may = None
 
     def work_with(
         self,

@@ -7,6 +7,7 @@ from typing import Any
 import ipywidgets
 
 from gctokens_nb.connection import Connection
+from gctokens_nb.panels.bulk_revoke import BulkRevokePanel
 from gctokens_nb.panels.connected import ConnectedPanel
 from gctokens_nb.panels.connections import ConnectionsPanel
 from gctokens_nb.panels.idle_timeout import IdleTimeoutPanel
@@ -18,7 +19,7 @@ __all__ = ["Dashboard"]
 
 
 class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
-    """Sign in, the token, revoke, idle timeout, and all connections side by side, on one page.
+    """Sign in, the token, revoke, idle timeout, log out many, and all connections side by side, on one page.
 
     The panels work on one connection at a time; every further sign-in adds one, and *Work on* goes from one to
     another. What was typed is kept.
@@ -32,8 +33,8 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
             Label to Connection, of all sign-ins.
         connection: Connection or None
             The one that the panels work on.
-        login, token_info, revoke, idle_timeout, side_by_side:
-            The panels; the last four are None before the first sign-in.
+        login, token_info, revoke, idle_timeout, bulk_revoke, side_by_side:
+            The panels; all but the first are None before the first sign-in.
         chooser: ipywidgets.Dropdown
             Which connection the panels work on.
         sign_in_toggle: ipywidgets.ToggleButton
@@ -47,6 +48,7 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
         self.token_info: TokenInfoPanel | None = None
         self.revoke: RevokePanel | None = None
         self.idle_timeout: IdleTimeoutPanel | None = None
+        self.bulk_revoke: BulkRevokePanel | None = None
         self.side_by_side: ConnectionsPanel | None = None
         self._of_login: Connection | None = None
         self.sign_in_toggle = ipywidgets.ToggleButton(
@@ -144,12 +146,20 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets has no typ
             self.revoke = RevokePanel(connection)
             self.idle_timeout = IdleTimeoutPanel(connection)
             self.side_by_side = ConnectionsPanel({})
-            self._panels.children = [self.token_info, self.revoke, self.idle_timeout, self.side_by_side]
+            self.bulk_revoke = BulkRevokePanel(connection)
+            self._panels.children = [
+                self.token_info,
+                self.revoke,
+                self.idle_timeout,
+                self.bulk_revoke,
+                self.side_by_side,
+            ]
             for panel in self._panels.children:
                 panel.layout.flex = "1 1 30em"
                 panel.layout.min_width = "0"
-            self.side_by_side.layout.flex = "1 1 100%"
-            self.side_by_side.layout.max_width = "none"
+            for wide in (self.bulk_revoke, self.side_by_side):
+                wide.layout.flex = "1 1 100%"
+                wide.layout.max_width = "none"
             for panel in self._connected():
                 panel.on_sign_in(self._signed_in_again)
         else:

@@ -27,12 +27,12 @@ class StatusLine(_Element):
         text: str
             What to say; line breaks are kept.
         kind: str
-            `info`, `busy`, `ok` or `error`: sets the colour and, as colour alone is no message, a sign before the text.
+            `info`, `busy`, `ok`, `warn` or `error`: sets the colour and, as colour alone is no message, a sign before the text.
 
     """
 
     _esm = """
-    const SIGNS = {info: "", busy: "…", ok: "✓", error: "⚠"};
+    const SIGNS = {info: "", busy: "…", ok: "✓", warn: "⚠", error: "⚠"};
     function render({model, el}) {
       // Only the text changes: a region that is replaced as a whole is not announced.
       const region = document.createElement("div");
@@ -72,7 +72,11 @@ class StatusLine(_Element):
                   color: var(--jp-ui-font-color1, inherit); }
     .gct-status-ok { color: var(--jp-success-color0, #1b5e20); }
     .gct-status-error { color: var(--jp-error-color0, #b71c1c); }
+    .gct-status-warn { color: var(--jp-warn-color0, #8a4600); }
+    .gct-warn { border-left: 4px solid var(--jp-warn-color1, #f57c00); padding-left: 8px; margin: 4px 0; }
+    .gct-warn summary { cursor: pointer; }
     [data-jp-theme-light="false"] .gct-status-ok { color: var(--jp-success-color2, #81c784); }
+    [data-jp-theme-light="false"] .gct-status-warn { color: var(--jp-warn-color2, #ffb74d); }
     [data-jp-theme-light="false"] .gct-status-error { color: var(--jp-error-color2, #ef9a9a); }
     """
     text: Any = traitlets.Unicode("").tag(sync=True)

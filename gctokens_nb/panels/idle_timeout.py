@@ -13,7 +13,7 @@ from gctokens_nb.connection import Connection
 from gctokens_nb.models import IDLE_TIMEOUT_SECONDS, IdleTokenTimeout
 from gctokens_nb.panels.confirmation import Confirmation
 from gctokens_nb.panels.connected import ConnectedPanel, has_permission
-from gctokens_nb.panels.markup import fields_html, missing_permission, paragraphs
+from gctokens_nb.panels.markup import fields_html, paragraphs
 from gctokens_nb.tokens import check_idle_timeout
 
 if TYPE_CHECKING:
@@ -59,7 +59,6 @@ class IdleTimeoutPanel(ConnectedPanel):
         self.timeout: IdleTokenTimeout | None = None
         self._shown: dict[str, Any] = {}  # what the form was filled with
         self._keep_typed = False  # until another connection was read
-        self._may_change: bool | None = None
         low, high = IDLE_TIMEOUT_SECONDS
         wide = {"description_width": "13em"}
         self._current = ipywidgets.HTML()
@@ -81,7 +80,6 @@ class IdleTimeoutPanel(ConnectedPanel):
                 "to 900 seconds. The unit is only how Genesys Cloud's own page shows it."
             )
         )
-        self._permission = ipywidgets.HTML()
         self.refresh_button = self.button("Refresh", self.refresh, tooltip="Read it again and reset the form")
         self.change_button = self.button("Change…", self._ask, style="warning", tooltip="Asks first")
         self._confirmation = Confirmation[IdleTokenTimeout](
@@ -99,7 +97,7 @@ class IdleTimeoutPanel(ConnectedPanel):
             self._current,
             *self._fields.values(),
             limits,
-            self._permission,
+            self.permission_box,
             ipywidgets.HBox([self.change_button, self.refresh_button]),
             self._confirmation.box,
         ]
@@ -115,8 +113,9 @@ class IdleTimeoutPanel(ConnectedPanel):
     def clear(self) -> None:
         """Empty what was read: it is of another connection. What was typed is kept."""
         self._confirmation.dismiss()
-        self.timeout, self._may_change = None, None
-        self._current.value = self._permission.value = ""
+        self.timeout = None
+        self._current.value = ""
+        self.forget_permission()
         self._keep_typed = True
 
     def refresh(self) -> None:
@@ -125,13 +124,13 @@ class IdleTimeoutPanel(ConnectedPanel):
         self.work_with("Reading the idle timeout", _read, self._show)
 
     def _show(self, read: tuple[IdleTokenTimeout, bool | None]) -> None:
-        timeout, self._may_change = read
+        timeout, allowed = read
+        self.show_permission(PERMISSION, allowed=allowed)
         typed = self._changes() if self._keep_typed else {}
         self._fill(timeout, typed.get("inactivity_timeout_unit"))
         for name, value in typed.items():
             self._fields[name].value = value
         self._keep_typed = False
-        self._permission.value = missing_permission(PERMISSION) if self._may_change is False else ""
         self.say("This is how it is now.", "ok")
 
     def _fill(self, timeout: IdleTokenTimeout, typed_unit: str | None = None) -> None:
@@ -182,6 +181,11 @@ class IdleTimeoutPanel(ConnectedPanel):
             imports="msgspec",
         )
 
+    def when_free(self) -> None:
+        """Switch the button off where the permission is known to be missing."""
+        super().when_free()
+        self.change_button.disabled = self.busy or self.may is False
+
     def _ask(self, *, edited: bool = False) -> None:
         changes = self._changes()
         if self.timeout is None:
@@ -211,7 +215,6 @@ class IdleTimeoutPanel(ConnectedPanel):
             self._fill(now)
             self.say("Somebody has already made this change: this is how it is now.", "ok")
             return
-        refused = ", <strong>which this token does not have</strong>" if self._may_change is False else ""
         self._confirmation.ask(
             after,
             [
@@ -223,7 +226,7 @@ class IdleTimeoutPanel(ConnectedPanel):
                 ),
                 fields_html(rows),
                 "Tokens that have been idle for longer than the new time end.",
-                f"It needs the permission {PERMISSION}{refused}.",
+                f"It needs the permission {PERMISSION}.",
             ],
         )
 

@@ -7,7 +7,7 @@ from html import escape
 
 import pandas as pd
 
-__all__ = ["fields_html", "frame_html", "missing_permission", "paragraphs", "scopes_html"]
+__all__ = ["fields_html", "frame_html", "paragraphs", "permission_html", "scopes_html", "warning_html"]
 
 
 def fields_html(rows: Iterable[tuple[str, str]]) -> str:
@@ -31,11 +31,23 @@ def paragraphs(*lines: str) -> str:
     return '<div class="gct-text">' + "".join(f"<p>{line}</p>" for line in lines) + "</div>"
 
 
-def missing_permission(permission: str) -> str:
-    """Return the warning that a token lacks what a panel is for."""
-    return paragraphs(
-        f"<strong>⚠ This token does not have the permission {escape(permission)}</strong>: Genesys Cloud will refuse. "
-        "Ask an administrator for a role with it, then sign in again."
+def warning_html(text: str, details: str = "") -> str:
+    """Return a text in amber, with a sign and the details below it; both are HTML already."""
+    return f'<div class="gct-warn gct-text"><p><strong>⚠ {text}</strong></p>{details}</div>'
+
+
+def permission_html(permission: str, allowed: bool | None) -> str:
+    """Return what is to be said of a permission that a panel is for: nothing, if the token has it."""
+    name = f"<code>{escape(permission)}</code>"
+    if allowed:
+        return ""
+    if allowed is None:
+        return paragraphs(
+            f"Whether this token has the permission {name} is not known. If it does not, Genesys Cloud will refuse."
+        )
+    return warning_html(
+        f"This token does not have the permission {name}.",
+        "<p>Ask an administrator for a role with it, then look again.</p>",
     )
 
 

@@ -15,7 +15,7 @@ from gctokens_nb.errors import GCTokensError, PermissionDeniedError, RevocationN
 from gctokens_nb.models import User
 from gctokens_nb.panels.confirmation import Confirmation
 from gctokens_nb.panels.connected import ConnectedPanel, has_permission
-from gctokens_nb.panels.markup import frame_html, missing_permission
+from gctokens_nb.panels.markup import frame_html
 
 __all__ = ["RevokePanel"]
 
@@ -73,7 +73,6 @@ class RevokePanel(ConnectedPanel):
         self._searched = ""
         self._search_failed = False
         self._revoking = False  # until its outcome is told
-        self._may_revoke_others: bool | None = None  # None: not known
 
         self.target = ipywidgets.RadioButtons(
             options=[_USER, _OWN], description="Whose", layout={"width": "auto"}
@@ -93,8 +92,7 @@ class RevokePanel(ConnectedPanel):
         self._confirmation = Confirmation[User](self, self.revoke_button, "Yes, revoke", self._revoke)
         self.confirm_button = self._confirmation.yes_button
         self.keep_button = self._confirmation.no_button
-        self._permission = ipywidgets.HTML()
-        self._user_box = ipywidgets.VBox([self.search_text, self.found, self._permission])
+        self._user_box = ipywidgets.VBox([self.search_text, self.found, self.permission_box])
         self._history = ipywidgets.HTML()
         self.body.children = [
             self.target,
@@ -145,15 +143,15 @@ class RevokePanel(ConnectedPanel):
 
     def clear(self) -> None:
         """Empty what was read: it is of another connection. What was typed is kept, and so is the history."""
-        self._organization = self._own_id = self._may_revoke_others = None
-        self._permission.value = ""
+        self._organization = self._own_id = None
+        self.forget_permission()
         self.found.options = []
         self._searched = ""
         self._confirmation.dismiss()
 
     def _looked_up(self, known: _Known) -> None:
-        self._organization, self._own_id, self._may_revoke_others = known
-        self._permission.value = missing_permission(PERMISSION) if self._may_revoke_others is False else ""
+        self._organization, self._own_id, allowed = known
+        self.show_permission(PERMISSION, allowed=allowed)
 
     # Finding
 
@@ -170,6 +168,7 @@ class RevokePanel(ConnectedPanel):
             self.say(
                 f"{self.status.text}\nPress Enter in the field to search for {text!r}.", self.status.kind
             )
+        self._show_state()
 
     def _entered(self, content: dict[str, Any]) -> None:
         if content.get("event") == "submit":
@@ -223,7 +222,12 @@ class RevokePanel(ConnectedPanel):
     def _choice_changed(self) -> None:
         self._confirmation.dismiss()
         self._user_box.layout.display = "none" if self.target.value == _OWN else ""
+        self._show_state()
         self._show_code()
+
+    def _show_state(self) -> None:
+        """To revoke the own token takes no permission."""
+        self.revoke_button.disabled = self.busy or (self.may is False and self.target.value == _USER)
 
     def _show_code(self) -> None:
         user: User | None = self.found.value
@@ -264,12 +268,7 @@ class RevokePanel(ConnectedPanel):
             f"E-mail {email}<br>Id {user_id}" + (f"<br>State {escape(user.state)}" if user.state else ""),
             "All their tokens go, of every application: they are logged out at once.",
             "Behind single sign-on, a browser may log them in again by itself.",
-            f"It needs the permission {PERMISSION}"
-            + (
-                ", <strong>which this token does not have</strong>."
-                if self._may_revoke_others is False
-                else "."
-            ),
+            f"It needs the permission {PERMISSION}.",
         ]
         if self._is_self(user):
             lines.append("<strong>This is the user you are signed in as: your own token goes too.</strong>")

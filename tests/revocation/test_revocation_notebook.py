@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 
 import gctokens_nb as gct
@@ -14,9 +18,19 @@ import gctokens_nb as gct
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "04_offboarding.ipynb"
 
 
+def commands():
+    """The words of each command that the notebook's prose gives, without the program."""
+    prose = nbformat.read(NOTEBOOK, as_version=4).cells[0].source
+    lines = re.findall(r"^papermill .*$", prose, re.MULTILINE)
+    return [shlex.split(line, comments=True)[1:] for line in lines]
+
+
 @pytest.fixture
 def papermill(sandbox, tmp_path):
-    """`papermill("-p", "confirm", "57")`: the notebook with the list `leavers.csv`, credentials from the environment."""
+    """`papermill("-p", "confirm", "57")`: the notebook with the list `leavers.csv`, credentials from the environment.
+
+    What is run is the notebook's own first command, and what is given is added to it.
+    """
     known = sandbox.client("admin")
     environment = {
         **os.environ,
@@ -28,21 +42,12 @@ def papermill(sandbox, tmp_path):
     content = "Name;Mail\n" + "".join(f"{user.name};{user.email}\n" for user in sandbox.users[100:157])
     (tmp_path / "leavers.csv").write_text(content, encoding="utf-8-sig")
 
+    shutil.copy(NOTEBOOK, tmp_path)
+    dry_run = commands()[0]
+
     def run(*parameters):
-        command = [
-            sys.executable,
-            "-m",
-            "papermill",
-            NOTEBOOK,
-            "done.ipynb",
-            "-p",
-            "csv",
-            "leavers.csv",
-            "-k",
-            "python3",
-        ]
         return subprocess.run(
-            [*command, *parameters],
+            [sys.executable, "-m", "papermill", *dry_run, *parameters, "-k", "python3"],
             cwd=tmp_path,
             env=environment,
             capture_output=True,
@@ -61,7 +66,9 @@ def test_unattended(papermill, sandbox, tmp_path):
     assert wrong.returncode != 0
     assert "confirm=58, but the plan logs out 57 users" in wrong.stderr
     assert not sandbox.revocations
-    done = papermill("-p", "confirm", "57")
+    dry_run, real, _ = commands()
+    assert real == [*dry_run, "-p", "confirm", "57"]
+    done = papermill(*real[len(dry_run) :])
     assert done.returncode == 0, done.stderr
     assert {one.user_id for one in sandbox.revocations} == {user.id for user in sandbox.users[100:157]}
     assert (tmp_path / "leavers.csv").read_bytes() == content, "the list is not overwritten by the evidence"
@@ -86,3 +93,23 @@ def test_given_again_it_goes_on(papermill, gc, sandbox, tmp_path):
     another = papermill("-p", "confirm", "1")
     assert "is of another list" in another.stderr
     assert len(sandbox.revocations) == 57
+
+
+def test_lines_that_are_left_out_make_it_fail_unless_accepted(papermill, sandbox, tmp_path):
+    """An unattended run does not end well with people of the list still logged in, though everybody else is logged out."""
+    users = sandbox.users[100:157]
+    lines = [f"{number};{user.email if number % 2 else ''};{user.id}" for number, user in enumerate(users)]
+    lines += ["57;;", "58;nobody@example.org;", "59;not an address;"]
+    (tmp_path / "leavers.csv").write_text("Personnel No;E-Mail ;Genesys Id\n" + "\n".join(lines) + "\n")
+    dry_run, real, accepting = (tuple(words) for words in commands())
+    failed = papermill(*real[len(dry_run) :], "-p", "keep", "Personnel No")
+    assert failed.returncode != 0
+    assert "IncompleteRevocationError" in failed.stderr
+    assert "3 lines were not logged out" in failed.stderr
+    assert "(line 60)" in failed.stderr
+    assert len(sandbox.revocations) == 57
+    evidence = (tmp_path / "leavers-revocation.csv").read_text(encoding="utf-8")
+    assert "Personnel No" in evidence.splitlines()[0]
+    accepted = papermill(*accepting[len(dry_run) :])
+    assert accepted.returncode == 0, accepted.stderr
+    assert len(sandbox.revocations) == 57, "nobody is logged out twice"
