@@ -65,7 +65,9 @@ class Attempt:
         self._bytes_left = float("inf") if self._body_bytes is None else self._body_bytes
 
     def took(self, count: int) -> None:
-        """Count bytes that came."""
+        """Count bytes that came; none at all means that the connection was closed."""
+        if count == 0 and self._part == "headers":  # http.client takes that for the end of the headers
+            raise http.client.RemoteDisconnected("the connection was closed before the answer was complete")
         self._bytes_left -= count
         if self._bytes_left < 0:
             self.too_large = self._part

@@ -13,6 +13,7 @@ from gctokens_nb.answers import retry_after_seconds
 from gctokens_nb.errors import (
     CORRELATION_ID_HEADER,
     ApiError,
+    CancelledError,
     CertificateError,
     ConflictError,
     GCTokensError,
@@ -58,6 +59,8 @@ def send(session: Session, intent: Intent, cancel: Cancel) -> Result:
     try:
         with watch_waits(cancel=cancel, on_answer=heard.append):
             revoke_user(session, intent.user_id, attempts=1)
+        if cancel.is_set():  # what was broken off may look like an answer that ends early
+            error = CancelledError("It was broken off before its answer was complete.")
     except BaseException as raised:  # noqa: BLE001 - a worker always has a result; what is not expected ends the run
         error = raised
     headers: Mapping[str, str] = heard[-1].headers if heard else {}

@@ -90,6 +90,7 @@ class Engine:
         self._longest_wait = connection.session.retry.longest_wait_seconds
         self._patience = 2 * self._longest_wait
         self._refusals, self._most_refusals = 0, max(_LEAST_REFUSALS, ATTEMPTS * workers)
+        self._noting = threading.Lock()
         self._trouble_since: float | None = None  # when the first of these refusals began
         self._flights: dict[Intent, _Flight] = {}  # whoever takes one out tells how it ended
         self._ready: SimpleQueue[Intent | None] = SimpleQueue()
@@ -229,8 +230,9 @@ class Engine:
                 flight.ends = now
                 flight.cancel.set()
             elif now >= flight.ends + _LOST_SECONDS and self._flights.pop(intent, None) is not None:
-                self._pacer.answered(flight.began, {}, None)
                 results.append(lost(intent, flight.began, _too_slow(now - flight.began)))
+                self._note(results[-1])
+                self._pacer.answered(flight.began, {}, None)
         return results
 
     def _take_back(self) -> list[Intent]:
@@ -249,14 +251,12 @@ class Engine:
         intent, answer, error, now = result.intent, result.answer, result.error, time.monotonic()
         if answer.outcome not in {AGAIN, UNKNOWN}:
             self._last_through = max(self._last_through, result.began)
-            self._refusals, self._trouble_since = 0, None
             if answer.outcome == FAILED and answer.row in self._doubtful:
                 reason = f"{answer.reason}; an earlier attempt got no answer and may have taken effect"
                 return answer._replace(reason=reason)
             return answer
         if answer.outcome == UNKNOWN:
             self._doubtful.add(answer.row)
-        self._count_refusal(result, now)
         limited = answer.status == 429
         tries, first_failed_at = self._tries.get(answer.row, (0, now))
         tries += not limited
@@ -274,13 +274,20 @@ class Engine:
             return answer._replace(outcome=FAILED)
         return answer
 
-    def _count_refusal(self, result: Result, now: float) -> None:
-        self._refusals += 1
-        since = self._trouble_since = result.began if self._trouble_since is None else self._trouble_since
-        too_long = now + (result.hold_seconds or 0.0) - since >= self._patience
-        if (too_long or self._refusals >= self._most_refusals) and result.error is not None:
-            reason = f"Nobody got through in {self._refusals:,} attempts and {now - since:,.0f} s."
-            self._give_up(result.error, reason)
+    def _note(self, result: Result) -> None:
+        """Count the refusals in a row, in the worker that met it: the others are stopped before they may go on."""
+        with self._noting:
+            if result.error is None or result.answer.outcome == FAILED:
+                self._refusals, self._trouble_since = 0, None
+                return
+            self._refusals += 1
+            since = self._trouble_since = result.began if self._trouble_since is None else self._trouble_since
+            seconds = time.monotonic() - since
+            too_long = seconds + (result.hold_seconds or 0.0) >= self._patience
+            if too_long or self._refusals >= self._most_refusals:
+                self._give_up(
+                    result.error, f"Nobody got through in {self._refusals:,} attempts and {seconds:,.0f} s."
+                )
 
     def _give_up(self, error: BaseException, reason: str = "") -> None:
         if self.failure is None:
@@ -324,7 +331,7 @@ class Engine:
             result = result._replace(error=error)
         if asked > self._longest_wait:
             # Not to be waited for by anybody: whoever resumes the run sees what the server says then.
-            result = result._replace(hold_seconds=None)
+            result = result._replace(hold_seconds=None, headers={})
             self._give_up(
                 error or _asked_to_wait(asked),
                 f"The server asks to wait {asked:,.0f} s, longer than the {self._longest_wait:,g} s of "
@@ -335,6 +342,7 @@ class Engine:
         if self._flights.pop(intent, None) is None:
             return  # the writer has given it up
         try:
+            self._note(result)
             self._pacer.answered(result.began, result.headers, result.hold_seconds)
         except BaseException as error_of_ours:  # noqa: BLE001 - it was sent, so its result must be told
             self._give_up(error_of_ours)

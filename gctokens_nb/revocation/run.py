@@ -16,7 +16,12 @@ import pandas as pd
 from gctokens_nb import __version__
 from gctokens_nb.connection import Connection
 from gctokens_nb.display import two_columns
-from gctokens_nb.errors import ConfigurationError, IncompleteRevocationError, RevocationStoppedError
+from gctokens_nb.errors import (
+    ConfigurationError,
+    GCTokensError,
+    IncompleteRevocationError,
+    RevocationStoppedError,
+)
 from gctokens_nb.revocation import evidence, report
 from gctokens_nb.revocation.checks import check_journal, check_not_oneself, check_numbers, check_plan
 from gctokens_nb.revocation.engine import Engine, utc_now
@@ -261,14 +266,12 @@ class Run:
         if on_progress is not None:
             on_progress(self)
         if engine.failure is not None:
+            why = str(engine.failure)
+            if not isinstance(engine.failure, GCTokensError):
+                why = f"{type(engine.failure).__name__} in this program: {why}".rstrip(": ") + "."
+            what = f"The run was stopped with {self.left:,} users left."
             raise RevocationStoppedError(
-                " ".join(
-                    [
-                        f"The run was stopped with {self.left:,} users left.",
-                        engine.reason,
-                        str(engine.failure),
-                    ]
-                ).replace("  ", " "),
+                " ".join(part for part in (what, engine.reason, why) if part),
                 self._how_to_go_on(),
                 journal=self.journal or "",
                 left=self.left,
