@@ -79,7 +79,7 @@ def transport_error(
         return error
     method, url = request.method or "GET", (request.url or "").split("?", maxsplit=1)[0]
     parts = urlsplit(url)
-    host, where = parts.hostname or url, f"{method} {parts.path}"
+    host, where = readable(parts.hostname or url, 200), f"{method} {readable(parts.path, 200)}"
     cancel = cancellation()
     if isinstance(cancel, Cancel) and cancel.is_set():
         return CancelledError(

@@ -137,6 +137,7 @@ def authorization_code(
     *,
     client_secret: Secret | None = None,
     code_verifier: Secret | None = None,
+    timeout_seconds: Seconds = TIMEOUTS,
 ) -> AccessToken:
     """Trade a code for a token (RFC 6749 section 4.1.3), with `code_verifier` where the request carried PKCE.
 
@@ -146,11 +147,16 @@ def authorization_code(
     form: _Form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri}
     if code_verifier is not None:
         form["code_verifier"] = code_verifier
-    return _request_token(region, form, client_id, client_secret)
+    return _request_token(region, form, client_id, client_secret, timeout_seconds)
 
 
 def refresh(
-    region: Region, client_id: str, refresh_token: Secret, *, client_secret: Secret | None = None
+    region: Region,
+    client_id: str,
+    refresh_token: Secret,
+    *,
+    client_secret: Secret | None = None,
+    timeout_seconds: Seconds = TIMEOUTS,
 ) -> AccessToken:
     """Trade a refresh token for a new access token (RFC 6749 section 6).
 
@@ -158,19 +164,25 @@ def refresh(
     Raises `LoginError`, or a `TransportError`.
     """
     form: _Form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
-    token = _request_token(region, form, client_id, client_secret)
+    token = _request_token(region, form, client_id, client_secret, timeout_seconds)
     return token if token.refresh_token else msgspec.structs.replace(token, refresh_token=refresh_token)
 
 
 def saml2_bearer(
-    region: Region, client_id: str, client_secret: Secret, *, org_name: str, assertion: Secret
+    region: Region,
+    client_id: str,
+    client_secret: Secret,
+    *,
+    org_name: str,
+    assertion: Secret,
+    timeout_seconds: Seconds = TIMEOUTS,
 ) -> AccessToken:
     """Trade a SAML2 assertion (base64) for a token (RFC 7522), in the organization `org_name`.
 
     Raises `LoginError`, or a `TransportError`.
     """
     form: _Form = {"grant_type": SAML2_BEARER, "orgName": org_name, "assertion": assertion}
-    return _request_token(region, form, client_id, client_secret)
+    return _request_token(region, form, client_id, client_secret, timeout_seconds)
 
 
 def pasted(value: str | Secret) -> AccessToken:
@@ -442,6 +454,7 @@ def _ask_for_token(
     basic = None if client_secret is None else _basic(client_id, client_secret)
     used_up = _GOOD_ONCE.get(str(form["grant_type"]))
     advice = f"Start a new sign-in: {used_up} may be used up." if used_up else REPEAT
+    hide = client_secret, basic, *(value for value in form.values() if isinstance(value, Secret))
     with requests.Session() as http:
         configure(http, url, region.proxy)
         answer = exchange(
@@ -449,9 +462,9 @@ def _ask_for_token(
             http.prepare_request(requests.Request("POST", url, headers={"Accept": "application/json"})),
             Timeouts.of(timeout_seconds),
             sign=functools.partial(_fill_in, form, client_id, basic),
+            hide=hide,
             advice=advice,
         )  # it follows no redirect: a 307 would carry the secrets to another host
-    hide = client_secret, basic, *(value for value in form.values() if isinstance(value, Secret))
     return _read_token(answer, str(form["grant_type"]), region, client_id, hide)
 
 

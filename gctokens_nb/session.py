@@ -305,6 +305,7 @@ class Session(requests.Session):
                     request,
                     timeouts,
                     sign=functools.partial(_sign, token.secret) if token else None,
+                    hide=(token.secret, token.refresh_token) if token else (),
                     stream=stream,
                     body_limit=self.body_limit_bytes,
                     advice=advice,
@@ -418,7 +419,10 @@ def _sign(secret: Secret, outgoing: requests.PreparedRequest) -> None:
 
 
 def _path(request: requests.PreparedRequest) -> str:
-    return urlsplit(request.url or "").path
+    return readable(urlsplit(request.url or "").path, 200)
+
+
+_EMPTY_LENGTHS = {"", "0", "2", "4"}  # of no body, `{}` and `null`
 
 
 def is_empty(response: requests.Response) -> bool:
@@ -427,7 +431,8 @@ def is_empty(response: requests.Response) -> bool:
         return False
     if response.request.method == "HEAD":
         kind = response.headers.get("Content-Type", "")
-        return not kind or "json" in kind
+        length = response.headers.get("Content-Length", "0")
+        return (not kind or "json" in kind) and length.strip() in _EMPTY_LENGTHS
     if not response.content:
         # Something that decompresses to nothing is not nothing.
         return (

@@ -10,16 +10,17 @@ import base64
 import copy
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 import requests
+import urllib3.exceptions
 
 from gctokens_nb.errors import ConfigurationError
 from gctokens_nb.failures import LOOK_FIRST, no_address, transport_error
-from gctokens_nb.redaction import MaskedDict, Secret, sealed
+from gctokens_nb.redaction import MaskedDict, Secret, redact, sealed
 from gctokens_nb.regions import is_loopback_url
 from gctokens_nb.waits import Cancel, cancellation
 from gctokens_nb.wire import HEADER_BYTES, POOL_SIZE, Adapter, Attempt, under_way
@@ -160,6 +161,7 @@ def exchange(
     timeouts: Timeouts,
     *,
     sign: Callable[[requests.PreparedRequest], None] | None = None,
+    hide: Sequence[Secret | None] = (),
     stream: bool = False,
     body_limit: int = BODY_LIMIT_BYTES,
     advice: str = LOOK_FIRST,
@@ -177,6 +179,8 @@ def exchange(
             For this attempt; the total includes reading the body, also of a streamed one.
         sign:
             Puts the secrets into the copy that is sent. Nobody else sees that copy.
+        hide:
+            Masked in the headers of the answer, which errors quote and redirects follow.
         stream:
             Leave the body of a successful answer unread and of any size.
         body_limit:
@@ -202,6 +206,7 @@ def exchange(
         prepared,
         timeouts,
         sign,
+        hide,
         stream,
         body_limit,
         advice,
@@ -216,6 +221,7 @@ def _exchange(
     prepared: requests.PreparedRequest,
     timeouts: Timeouts,
     sign: Callable[[requests.PreparedRequest], None] | None,
+    hide: Sequence[Secret | None],
     stream: bool,
     body_limit: int,
     advice: str,
@@ -243,6 +249,9 @@ def _exchange(
             proxies=options.get("proxies", http.proxies),
         )
         response.request = prepared
+        for name, value in response.headers.items():
+            if (masked := redact(value, hide)) != value:
+                response.headers[name] = masked
         if not stream or response.status_code >= 300:
             _read_body(response, attempt, body_limit)
         else:
@@ -305,3 +314,7 @@ def _pieces(raw: Any, attempt: Attempt, limit: int) -> Iterator[bytes]:
             attempt.too_large = "body"
             raise ValueError("the body is too large")
         yield piece
+    # urllib3 does not ask whether what it decompressed had come to its end.
+    packed = getattr(getattr(raw, "_decoder", None), "_obj", None)
+    if packed is not None and not packed.eof and raw.tell():
+        raise urllib3.exceptions.DecodeError("the compressed body is cut short")
