@@ -422,7 +422,7 @@ def test_something_is_no_success(serve, kind: str):
             lambda: gc.tokens.delete_token(USER, allow_self=True),
             gc.tokens.delete_tokens_me,
         ):
-            with pytest.raises(InvalidAnswerError, match="not taken for success|cannot be read"):
+            with pytest.raises(InvalidAnswerError, match=r"not taken for success|cannot be read"):
                 call()
         if kind in {"a part", "HTML", "text"}:
             with pytest.raises(InvalidAnswerError):

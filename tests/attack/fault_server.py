@@ -102,6 +102,11 @@ class FaultServer:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
 
+    def script(self, head: bytes) -> Sequence[Step]:
+        """What to play to a request that begins with these bytes."""
+        number = b"0" if head.startswith(b"CONNECT ") else head.split(b"/")[1]
+        return self.scripts[int(number)] if number.isdigit() else NOT_FOUND
+
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         servers = [
@@ -124,9 +129,7 @@ class FaultServer:
                 body = await reader.readexactly(int(fields.get(b"content-length", b"0")))
                 self.heard.append(Heard(writer.get_extra_info("sockname")[:2], head + body))
                 self.asked.set()
-                number = b"0" if head.startswith(b"CONNECT ") else head.split(b"/")[1]
-                script = self.scripts[int(number)] if number.isdigit() else NOT_FOUND
-                for step in script:
+                for step in self.script(head):
                     await _play(step, reader, writer, _secret(fields))
         finally:
             writer.close()
