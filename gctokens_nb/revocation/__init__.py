@@ -6,6 +6,7 @@ kernel, `revoke_fleet` does several organizations at once.
 
 from gctokens_nb.revocation.fleet import revoke_fleet
 from gctokens_nb.revocation.plan import Plan, Source, plan_revocation
-from gctokens_nb.revocation.run import Run, resume, revoke
+from gctokens_nb.revocation.revoking import resume, revoke
+from gctokens_nb.revocation.run import Run
 
 __all__ = ["Plan", "Run", "Source", "plan_revocation", "resume", "revoke", "revoke_fleet"]

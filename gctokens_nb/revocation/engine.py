@@ -33,7 +33,7 @@ from gctokens_nb.revocation.journal import AGAIN, FAILED, REVOKED, UNKNOWN, Answ
 from gctokens_nb.revocation.pacing import Pacer
 from gctokens_nb.waits import Cancel
 
-__all__ = ["ATTEMPTS", "Engine", "utc_now"]
+__all__ = ["ATTEMPTS", "Engine"]
 
 ATTEMPTS = 6  # how often a user is tried in one run before it is given up; a 429 does not count
 _LEAST_AHEAD = 32

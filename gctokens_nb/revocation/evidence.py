@@ -18,7 +18,8 @@ import pandas as pd
 
 from gctokens_nb.errors import ConfigurationError
 from gctokens_nb.revocation import report
-from gctokens_nb.revocation.journal import Journal, sha256
+from gctokens_nb.revocation.journal import Journal
+from gctokens_nb.revocation.journal_file import sha256
 
 if TYPE_CHECKING:
     from gctokens_nb.revocation.run import Run

@@ -12,7 +12,8 @@ from gctokens_nb.connection import Connection
 from gctokens_nb.errors import ConfigurationError, JournalError
 from gctokens_nb.revocation.checks import check_plan
 from gctokens_nb.revocation.plan import Plan
-from gctokens_nb.revocation.run import WORKERS, Run, resume, revoke
+from gctokens_nb.revocation.revoking import WORKERS, resume, revoke
+from gctokens_nb.revocation.run import Run
 
 __all__ = ["revoke_fleet"]
 

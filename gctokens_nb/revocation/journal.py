@@ -19,13 +19,10 @@ Tables, for those who read it with a tool of their own; `digest` is the SHA-256 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import os
-import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,14 +39,14 @@ from gctokens_nb.revocation.journal_check import (
     digest_of,
     plan_digest,
 )
+from gctokens_nb.revocation.journal_file import explained, make_file
 
-__all__ = ["AGAIN", "FAILED", "REVOKED", "UNKNOWN", "Answer", "Intent", "Journal", "Task", "sha256"]
+__all__ = ["AGAIN", "FAILED", "REVOKED", "UNKNOWN", "Answer", "Intent", "Journal", "Task"]
 
 REVOKED, FAILED, AGAIN, UNKNOWN = "revoked", "failed", "again", "unknown"
 IN_MEMORY = ":memory:"
 _APPLICATION_ID = 0x67635276  # "gcRv", so that `file` and we can tell it from any other SQLite file
 _VERSION = 2
-_BYTES_PER_USER = 2000  # of plan, attempts and write-ahead log, measured at about half of that
 _MOST_BYTES = 2_000_000  # of a row: far more than the longest that is written
 _SCHEMA = """
 CREATE TABLE run (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
@@ -154,22 +151,23 @@ class Journal:
         Raises:
             JournalError: The path exists, cannot be written, or the disk is full; or a row is not possible.
         """
-        rows = [
-            (*values, digest_of("plan", values)) for values in ((at, *row) for at, row in enumerate(plan))
-        ]
-        fixed = Facts(**facts, inputs=len(rows), plan_sha256="")
-        fixed = msgspec.structs.replace(fixed, plan_sha256=plan_digest(fixed, [row[-1] for row in rows]))
         try:
+            rows = [
+                (*row, digest_of("plan", row)) for row in ((at, *values) for at, values in enumerate(plan))
+            ]
             for row in rows:
                 checked(row, PlanRow, f"row {row[0]} of the plan")
-        except DamagedError as error:
+        except (DamagedError, UnicodeEncodeError) as error:  # the latter for half a surrogate pair
+            what = error if isinstance(error, DamagedError) else "a text of the plan is no valid Unicode"
             raise JournalError(
-                f"No journal can be made: {error}. Nothing was sent.", "Change the list."
+                f"No journal can be made: {what}. Nothing was sent.", "Change the list."
             ) from None
+        fixed = Facts(**facts, inputs=len(rows), plan_sha256="")
+        fixed = msgspec.structs.replace(fixed, plan_sha256=plan_digest(fixed, [row[-1] for row in rows]))
         if path != IN_MEMORY:
-            _make_file(path, len(rows))
+            make_file(path, len(rows))
         try:
-            with _explained(path, "created"):
+            with explained(path, "created"):
                 database = _connect(path)
                 try:
                     _fill(database, fixed, rows)
@@ -194,7 +192,7 @@ class Journal:
         """
         if not Path(path).is_file():
             raise JournalError(f"There is no journal {path!r}.", "Check the path; revoke() makes a journal.")
-        with _explained(path, "opened"):
+        with explained(path, "opened"):
             database = _connect(path)
             try:
                 _check_version(path, database)
@@ -213,7 +211,7 @@ class Journal:
         self, *, at: str, client_id: str | None, signed_in_as: str | None, version: str, skipped_ok: int
     ) -> None:
         """Note who makes the attempts from now on, and how many skipped lines were accepted."""
-        with self._lock, _explained(self.path, "written"):
+        with self._lock, explained(self.path, "written"):
             (number,) = self._database.execute("SELECT count(*) + 1 FROM sessions").fetchone()
             self._session = (number, at, client_id, signed_in_as, version, skipped_ok)
             self._session_began, self._attempts = time.monotonic(), 0
@@ -246,7 +244,7 @@ class Journal:
 
     def outcomes(self) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Return the columns and rows of the view `outcomes`, in the order of the plan."""
-        with self._lock, _explained(self.path, "read"):
+        with self._lock, explained(self.path, "read"):
             cursor = self._database.execute("SELECT * FROM outcomes ORDER BY row")
             return [column[0] for column in cursor.description], cursor.fetchall()
 
@@ -292,7 +290,7 @@ class Journal:
             at: The time, ISO 8601, UTC.
         """
         session = self._session[0]
-        with self._lock, _explained(self.path, "written"):
+        with self._lock, explained(self.path, "written"):
             run = self._database.executemany
             self._database.execute("BEGIN IMMEDIATE")
             try:
@@ -328,19 +326,12 @@ class Journal:
 
     def close(self) -> None:
         """Move all into the one file and let go of it. Closing twice does no harm."""
-        with self._lock, _explained(self.path, "closed"):
+        with self._lock, explained(self.path, "closed"):
             self._database.close()
 
     def _read(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        with self._lock, _explained(self.path, "read"):
+        with self._lock, explained(self.path, "read"):
             return self._database.execute(query, values).fetchall()
-
-
-def sha256(path: str) -> str:
-    """Return the SHA-256 of a closed journal's file, in hexadecimal."""
-    # A run that goes on would write into the file, and its first opener's lock would be lost when we close ours.
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _connect(path: str) -> sqlite3.Connection:
@@ -380,61 +371,3 @@ def _check_version(path: str, database: sqlite3.Connection) -> None:
             f"The journal {path!r} is of version {version}; this version of gctokens_nb reads version {_VERSION}.",
             "Go on with the version of gctokens_nb that made it (table `sessions`).",
         )
-
-
-def _make_file(path: str, users: int) -> None:
-    """Make the empty file, for its owner's eyes only, where there is room for the whole run."""
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        free, needed = shutil.disk_usage(Path(path).absolute().parent).free, users * _BYTES_PER_USER
-    except FileExistsError:
-        raise JournalError(
-            f"{path!r} exists already. Nothing was sent.",
-            "To go on with that run, call resume(); for a new run, choose another name.",
-        ) from None
-    except OSError as error:
-        raise JournalError(
-            f"The journal {path!r} cannot be created: {error.strerror}. Nothing was sent.",
-            "Choose a folder that exists and that you may write to.",
-        ) from None
-    if free < needed:
-        Path(path).unlink()
-        raise JournalError(
-            f"The disk has {free / 1e6:,.1f} MB left, and the journal {path!r} of {users:,} users may need "
-            f"{needed / 1e6:,.1f} MB. Nothing was sent.",
-            "Make room, or choose another folder.",
-        )
-
-
-@contextlib.contextmanager
-def _explained(path: str, done: str) -> Iterator[None]:
-    """Turn SQLite's errors into ours."""
-    try:
-        yield
-    except (sqlite3.Error, DamagedError, UnicodeDecodeError) as error:
-        what, step = _in_words(error, path, done)
-        raise JournalError(f"The journal {path!r} cannot be {done}: {what}.", step) from error
-
-
-def _in_words(error: Exception, path: str, done: str) -> tuple[str, str]:
-    text = "a text in it is not UTF-8" if isinstance(error, UnicodeError) else str(error)
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    again = "call revoke() again; nothing was sent" if done == "created" else "go on with resume()"
-    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-        return "it is in use by another run", "Stop that run, or wait until it has finished."
-    read_only = code in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN}
-    if read_only or (code == sqlite3.SQLITE_IOERR and not _writable(path)):
-        return (
-            f"the file or its folder is read-only ({text})",
-            f"Allow writing to both, or copy the journal to where you may write; then {again}.",
-        )
-    if code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM}:
-        return f"the disk is full or failing ({text})", f"Make room, then {again}."
-    return (
-        f"it is damaged or cut short ({text})",
-        "Restore it from a copy. Without one, plan and run again: logging out a user twice does no harm.",
-    )
-
-
-def _writable(path: str) -> bool:
-    return os.access(path, os.W_OK) and os.access(Path(path).absolute().parent, os.W_OK)

@@ -8,9 +8,12 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
 import gctokens_nb as gct
@@ -214,6 +217,50 @@ def test_a_disk_without_room_for_the_run_stops_before_the_first_call(plan, sandb
         gct.revoke(plan, journal=tmp_path / "run.sqlite", confirm=100)
     assert len(sandbox.calls) == calls
     assert not list(tmp_path.iterdir())
+
+
+READ_ONLY = """
+import os, sys
+from gctokens_nb.errors import JournalError
+from gctokens_nb.revocation import Run
+if os.geteuid() == 0:
+    os.setuid(65534)  # an administrator may write everywhere
+try:
+    Run.of(sys.argv[1])
+except JournalError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="folders have other permissions here")
+@pytest.mark.parametrize("folder", [0o777, 0o555])
+def test_a_read_only_journal_is_called_that(journal, folder):
+    """Not a full disk: the error says that the file or its folder is read-only."""
+    with tempfile.TemporaryDirectory() as place:
+        copy = Path(place, "run.sqlite")
+        shutil.copy(journal, copy)
+        copy.chmod(0o444)
+        Path(place).chmod(folder)
+        done = subprocess.run(
+            [sys.executable, "-c", READ_ONLY, copy],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+        Path(place).chmod(0o700)
+    assert "read-only" in done.stdout
+    assert "disk" not in done.stdout
+
+
+def test_a_text_that_cannot_be_written_is_refused(plan, tmp_path, sandbox):
+    """Half a surrogate pair, or a text without end: refused before anything is sent, and no file is left."""
+    for text in ("\ud800", "x" * 50_000):
+        changed = plan.assign(name=pd.Series([text] * 100, dtype=object))
+        with pytest.raises(JournalError, match=r"No journal can be made: .*Nothing was sent"):
+            gct.revoke(changed, journal=tmp_path / "other.sqlite", confirm=100)
+    assert not list(tmp_path.iterdir())
+    assert not sandbox.revocations
 
 
 FULL_DISK = """
