@@ -248,8 +248,7 @@ class BulkRevokePanel(ConnectedPanel):
         skipped = len(asked.skipped)
         self.accept_check.value = False
         self.accept_check.description = (
-            f"I accept that {skipped:,} line{' stays' if skipped == 1 else 's stay'} as they are: "
-            "nobody in them is logged out"
+            f"I accept that {skipped:,} line{'s' * (skipped != 1)} of the list will not be logged out"
         )
         self.accept_check.layout.display = "" if skipped else "none"
         self._show_skipped(asked)

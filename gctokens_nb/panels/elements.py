@@ -72,7 +72,7 @@ class StatusLine(_Element):
                   color: var(--jp-ui-font-color1, inherit); }
     .gct-status-ok { color: var(--jp-success-color0, #1b5e20); }
     .gct-status-error { color: var(--jp-error-color0, #b71c1c); }
-    .gct-status-warn { color: var(--jp-warn-color0, #8a4600); }
+    .gct-status-warn { color: #8a4600; }  /* JupyterLab's own orange is too pale for text */
     .gct-warn { border-left: 4px solid var(--jp-warn-color1, #f57c00); padding-left: 8px; margin: 4px 0; }
     .gct-warn summary { cursor: pointer; }
     [data-jp-theme-light="false"] .gct-status-ok { color: var(--jp-success-color2, #81c784); }

@@ -184,7 +184,8 @@ class IdleTimeoutPanel(ConnectedPanel):
     def when_free(self) -> None:
         """Switch the button off where the permission is known to be missing."""
         super().when_free()
-        self.change_button.disabled = self.busy or self.may is False
+        with self._lock:  # another call may begin meanwhile, in another thread
+            self.change_button.disabled = self.busy or self.may is False
 
     def _ask(self, *, edited: bool = False) -> None:
         changes = self._changes()

@@ -227,7 +227,8 @@ class RevokePanel(ConnectedPanel):
 
     def _show_state(self) -> None:
         """To revoke the own token takes no permission."""
-        self.revoke_button.disabled = self.busy or (self.may is False and self.target.value == _USER)
+        with self._lock:  # the call under way may end meanwhile, in its own thread
+            self.revoke_button.disabled = self.busy or (self.may is False and self.target.value == _USER)
 
     def _show_code(self) -> None:
         user: User | None = self.found.value
