@@ -211,6 +211,7 @@ def test_the_keyboard_alone_suffices(app: Page, sandbox: Sandbox) -> None:
     field = revoke.get_by_role("textbox", name="User")
     field.focus()
     app.keyboard.type("maria")
+    expect(revoke.locator("pre")).to_contain_text("search('maria')")  # not of the letters before
     expect(status(revoke)).to_contain_text("2 users found")
     app.keyboard.press("Tab")
     app.keyboard.press("ArrowDown")
