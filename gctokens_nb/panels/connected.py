@@ -71,7 +71,7 @@ class ConnectedPanel(Panel):
         self.look_again_button = self.button(
             "Look again", self.refresh, tooltip="Ask again what this token may do"
         )
-        self.permission_box = ipywidgets.VBox([self._permission, self.look_again_button])
+        self.permission_box = ipywidgets.VBox([self._permission, ipywidgets.HBox([self.look_again_button])])
         self.forget_permission()
 
     def refresh(self) -> None:
