@@ -4,6 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := -m pip install --quiet -c constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Tests mostly wait for answers, so more of them than there are cores go side by side, a file at a time.
+PARALLEL := -n 4 --dist loadfile
 # JupyterLab wants to be told that root is meant (containers).
 ROOT_OK := $(if $(filter 0,$(shell id -u)),--allow-root)
 
@@ -29,7 +31,7 @@ lint: .venv/.dev
 	$(BIN)/mypy
 
 unit: .venv/.dev            # coverage.report.fail_under in pyproject.toml is enforced here
-	$(BIN)/pytest tests --ignore=tests/browser --cov
+	$(BIN)/pytest $(PARALLEL) tests --ignore=tests/browser --cov
 
 browser: .venv/.dev
 	GCTOKENS_CHROMIUM="$$(scripts/chromium)" && export GCTOKENS_CHROMIUM && $(BIN)/pytest tests/browser
@@ -47,7 +49,7 @@ wheel: .venv-wheel/.ready   # only the wheel and what it depends on
 # The attacks are left to `unit`: they are long, and about the logic here rather than the versions below it.
 lowest: .venv-lowest/.ready dist/.built
 	.venv-lowest/bin/python -m pip install --quiet --force-reinstall --no-deps dist/*.whl
-	PYTHONSAFEPATH=1 .venv-lowest/bin/pytest tests --ignore=tests/browser --ignore=tests/attack
+	PYTHONSAFEPATH=1 .venv-lowest/bin/pytest $(PARALLEL) tests --ignore=tests/browser --ignore=tests/attack
 
 rehearse: .venv/.dev        # what Binder does, without Docker
 	$(BIN)/python scripts/rehearse_binder.py

@@ -429,7 +429,11 @@ def test_a_live_token_of_the_command_line_is_used(write_profile, grant: str):
 
 
 @pytest.mark.parametrize("grant", ["2", "3"])
-@pytest.mark.parametrize("ends", ["", "soon", in_hours(-1), "9999-99-99", "0001-01-01T00:00:00+14:00"])
+@pytest.mark.parametrize(
+    "ends",
+    ["", "soon", in_hours(-1), "9999-99-99", "0001-01-01T00:00:00+14:00"],
+    ids=["nothing", "a word", "an hour ago", "no date", "before the year 1 in UTC"],
+)
 def test_a_profile_of_a_person_is_led_to_the_browser(write_profile, grant: str, ends: str):
     """Without a live token, such a profile names the call that signs in."""
     write_profile(profile_of(grant, "dead-token", ends))
