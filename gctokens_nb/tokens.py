@@ -64,6 +64,12 @@ class TokensApi:
 
         It never renews the token, as that would hide the answer.
         Wire: `HEAD /api/v2/tokens/me`; no permission. It resets the idle timer.
+
+        Raises:
+            UnauthorizedError:
+                The token is dead.
+            InvalidAnswerError:
+                Success, but the headers announce a body, such as the log-in page of a network.
         """
         _emptied(self._session.call("HEAD", f"{TOKENS}/me", renew=False))
 

@@ -514,12 +514,17 @@ def test_what_is_no_nothing_says_so(saying):
 
 
 @pytest.mark.parametrize(
-    ("kind", "nothing"),
-    [("application/json", True), ("application/json; charset=UTF-8", True), ("text/plain", False)],
+    ("kind", "length", "nothing"),
+    [
+        ("application/json", 0, True),
+        ("application/json; charset=UTF-8", 2, True),
+        ("application/json", 500, False),
+        ("text/plain", 0, False),
+    ],
 )
-def test_head_has_no_body_to_look_at(saying, kind: str, nothing: bool):
-    """The type that HEAD is answered with is that of JSON, if there is one; else it may be repeated."""
-    said = answer(b"", f"Content-Type: {kind}", length=500)
+def test_head_has_no_body_to_look_at(saying, kind: str, length: int, nothing: bool):
+    """HEAD announces JSON, if anything, and no more of it than an empty value; else it may be repeated."""
+    said = answer(b"", f"Content-Type: {kind}", length=length)
     with gct.connect(saying(said).url, access_token="the-token", retry=ONCE) as gc:
         if nothing:
             gc.tokens.head_tokens_me()
