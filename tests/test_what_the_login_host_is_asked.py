@@ -10,12 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
+import msgspec
 import pytest
 
 import gctokens_nb as gct
 from gctokens_nb import oauth
 from gctokens_nb.errors import (
     CredentialsError,
+    HostUnreachableError,
     InvalidAnswerError,
     LoginError,
     SignedOutError,
@@ -594,3 +596,12 @@ def test_a_connection_signs_in_for_itself(saying):
         ("POST /oauth/token HTTP/1.1", basic("me", "the-secret")),
         ("GET /api/v2/x HTTP/1.1", "Bearer second"),
     ]
+
+
+def test_a_region_with_a_proxy_is_signed_in_through_it(saying):
+    """The proxy of a region, as the gc command line names it, is the road of the sign-in too."""
+    proxy = saying(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+    region = msgspec.structs.replace(resolve("mypurecloud.com"), proxy=Secret(proxy.url))
+    with pytest.raises(HostUnreachableError):
+        oauth.client_credentials(region, "me", Secret("the-secret"))
+    assert proxy.heard[0].startswith(b"CONNECT login.mypurecloud.com:443 ")
