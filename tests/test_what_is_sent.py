@@ -21,6 +21,7 @@ import gctokens_nb as gct
 from gctokens_nb import oauth
 from gctokens_nb.errors import (
     CancelledError,
+    ConfigurationError,
     InvalidAnswerError,
     InvalidUserIdError,
     NotFoundError,
@@ -545,3 +546,18 @@ def test_only_text_and_uuids_are_ids(gc, sandbox: Sandbox):
         with pytest.raises(InvalidUserIdError, match=shown):
             gc.tokens.delete_token("x" * length)
     assert len(sandbox.calls) == before
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("api/v2/users?pageSize=3?", "/api/v2/users"),
+        ("//example.org/x?y=1", "/example.org/x"),
+        ("ftp/x", "/ftp/x"),
+    ],
+)
+def test_what_was_meant_is_said(gc, given: str, meant: str):
+    """An address without a scheme is refused with the path that it may have been meant to be, without its query."""
+    with pytest.raises(ConfigurationError) as caught:
+        gc.session.get(given)
+    assert f"session.get('{meant}')" in caught.value.next_step

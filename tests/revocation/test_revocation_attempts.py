@@ -456,3 +456,32 @@ def test_a_pause_is_nobodys_trouble(small, revoke, gc, sandbox):
 
     run = revoke(small, workers=1, on_progress=watch)
     assert run.counts["revoked"] == 8
+
+
+def test_a_run_keeps_no_program_alive(small, revoke):
+    """All its threads are daemons, and have names."""
+    seen: set[tuple[str, bool]] = set()
+    revoke(
+        small,
+        workers=2,
+        on_progress=lambda _: seen.update(
+            (one.name, one.daemon) for one in threading.enumerate() if "gctokens-" in one.name
+        ),
+    )
+    assert {("gctokens-journal", True), ("gctokens-revoke-0", True), ("gctokens-revoke-1", True)} >= seen
+    assert ("gctokens-journal", True) in seen
+
+
+def test_many_workers_may_be_refused_more_often(revoke, gc, sandbox):
+    """The bound on refusals in a row grows with the workers: each may try six times."""
+    plan = gct.plan_revocation(gc, [user.id for user in sandbox.users[100:200]])
+    sandbox.add_fault(Fault("status", status=503, headers={"Retry-After": ""}, after=1, **DELETE))
+    assert "Nobody got through in 180 attempts" in stopped(revoke, plan, workers=30)
+
+
+def test_the_error_that_stopped_it_is_the_reason(small, revoke, sandbox):
+    """Where there is nothing to add to it, nothing is."""
+    sandbox.add_fault(Fault("status", status=403, **DELETE))
+    with pytest.raises(RevocationStoppedError) as caught:
+        revoke(small)
+    assert str(caught.value).startswith(f"The run was stopped with 8 users left. {caught.value.__cause__}")
