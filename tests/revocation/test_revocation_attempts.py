@@ -465,7 +465,9 @@ def test_a_run_keeps_no_program_alive(small, revoke):
         small,
         workers=2,
         on_progress=lambda _: seen.update(
-            (one.name, one.daemon) for one in threading.enumerate() if "gctokens-" in one.name
+            (one.name, one.daemon)
+            for one in threading.enumerate()
+            if one.name.startswith(("gctokens-revoke", "gctokens-journal"))
         ),
     )
     assert {("gctokens-journal", True), ("gctokens-revoke-0", True), ("gctokens-revoke-1", True)} >= seen
