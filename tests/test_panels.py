@@ -1032,7 +1032,7 @@ def test_another_choice_withdraws_the_question(revoke: Any) -> None:
 
 def test_a_hostile_user_is_text_everywhere(revoke: Any, sandbox: Sandbox) -> None:
     """A name full of HTML, line breaks and formulas harms neither page, nor code, nor CSV."""
-    user = sandbox.add_user(name=f'=HYPERLINK("x")\nimport os\n{HOSTILE}', email="evil@example.org")
+    user = sandbox.add_user(name=f'\uff1dHYPERLINK("x")\nimport os\n{HOSTILE}', email="evil@example.org")
     revoke.choose(user.email)
     assert len(revoke.code.splitlines()) == 4
     revoke.revoke_button.click()
@@ -1045,7 +1045,7 @@ def test_a_hostile_user_is_text_everywhere(revoke: Any, sandbox: Sandbox) -> Non
     )
     assert link
     saved = pd.read_csv(io.BytesIO(base64.b64decode(link[1])))
-    assert saved["name"].item().startswith("'=HYPERLINK")
+    assert saved["name"].item().startswith("'\uff1dHYPERLINK")
     assert saved["user_id"].item() == user.id
 
 

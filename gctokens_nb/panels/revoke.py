@@ -16,6 +16,7 @@ from gctokens_nb.models import User
 from gctokens_nb.panels.confirmation import Confirmation
 from gctokens_nb.panels.connected import ConnectedPanel, has_permission
 from gctokens_nb.panels.markup import frame_html
+from gctokens_nb.revocation.evidence import plain_text
 
 __all__ = ["RevokePanel"]
 
@@ -367,5 +368,6 @@ def _history_html(history: pd.DataFrame) -> str:
 
 
 def _csv(history: pd.DataFrame) -> str:
-    """A spreadsheet takes a text that begins with one of these for a formula: an apostrophe keeps it a text."""
-    return history.replace(r"^(?=[=+\-@\t\r])", "'", regex=True).to_csv(index=False)
+    texts: list[str] = list(history.select_dtypes("string").columns)
+    guarded = {name: history[name].map(plain_text, na_action="ignore") for name in texts}
+    return history.assign(**guarded).to_csv(index=False)

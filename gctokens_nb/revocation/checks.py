@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numbers
 import operator
+import os
 
 from gctokens_nb.connection import Connection
 from gctokens_nb.errors import ConfigurationError, JournalError, SelfRevocationError
@@ -12,7 +14,7 @@ from gctokens_nb.revocation.plan import COLUMNS, REVOKE, SKIP, Plan, organizatio
 from gctokens_nb.revocation.users_file import USER_ID
 from gctokens_nb.transport import POOL_SIZE
 
-__all__ = ["check_journal", "check_not_oneself", "check_numbers", "check_plan"]
+__all__ = ["check_journal", "check_not_oneself", "check_numbers", "check_path", "check_plan"]
 
 
 def check_not_oneself(tasks: list[Task], own_id: str | None) -> None:
@@ -31,7 +33,7 @@ def check_plan(plan: Plan) -> Connection:
             "This is no plan, or it has lost its connection; nothing was sent.",
             "Make one with plan_revocation(connection, users); what is selected from its rows is a plan too.",
         )
-    missing = [name for name in COLUMNS if name not in plan.columns]
+    missing = [name for name in (*COLUMNS, *plan.kept) if name not in plan.columns]
     if missing:
         raise ConfigurationError(
             f"The plan has no column {', '.join(missing)}; nothing was sent.", "Keep all its columns."
@@ -40,7 +42,10 @@ def check_plan(plan: Plan) -> Connection:
     own_id = plan.connection.directory.own_id()
     for problem, wrong in (
         ("an action that is neither revoke nor skip", ~plan["action"].isin([REVOKE, SKIP])),
-        ("the action revoke and no id of a user", ~chosen["id"].fillna("").str.fullmatch(USER_ID.pattern)),
+        (
+            "the action revoke and no id of a user",
+            ~chosen["id"].fillna("").astype("string").str.fullmatch(USER_ID.pattern),
+        ),
         ("a user who is in it twice", chosen["id"].duplicated()),
         ("the user who is signed in here", chosen["id"] == own_id),
     ):
@@ -77,13 +82,26 @@ def check_journal(journal: Journal, connection: Connection) -> None:
 
 def check_numbers(workers: int = 1, rate: float | None = None, skipped_ok: int | None = None) -> None:
     """Raise `ConfigurationError` if one of them is not possible."""
-    if isinstance(workers, bool) or not 1 <= operator.index(workers) <= POOL_SIZE:
+    if not _is_whole(workers, 1, POOL_SIZE):
         raise ConfigurationError(f"workers={workers!r} is not possible.", f"Choose 1 to {POOL_SIZE}.")
-    if rate is not None and not rate >= 1:
+    if rate is not None and not (isinstance(rate, numbers.Real) and rate >= 1):
         raise ConfigurationError(f"rate={rate!r} is not possible.", "It is requests a minute, 1 or more.")
-    if skipped_ok is not None and (
-        isinstance(skipped_ok, bool) or not 0 <= operator.index(skipped_ok) <= MOST_ROWS
-    ):
+    if skipped_ok is not None and not _is_whole(skipped_ok, 0, MOST_ROWS):
         raise ConfigurationError(
             f"skipped_ok={skipped_ok!r} is not possible.", "It is how many skipped lines you accept."
         )
+
+
+def check_path(path: str | os.PathLike[str]) -> str:
+    """Return the path as text; raise `ConfigurationError` if no file can have it."""
+    text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else None
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise ConfigurationError(f"{path!r} is no path of a file.", "Pass a name, such as 'leavers.sqlite'.")
+    return text
+
+
+def _is_whole(number: object, least: int, most: int) -> bool:
+    try:
+        return not isinstance(number, bool) and least <= operator.index(number) <= most  # type: ignore[arg-type]
+    except TypeError:
+        return False

@@ -369,5 +369,6 @@ def _check_version(path: str, database: sqlite3.Connection) -> None:
     if version != _VERSION:
         raise JournalError(
             f"The journal {path!r} is of version {version}; this version of gctokens_nb reads version {_VERSION}.",
-            "Go on with the version of gctokens_nb that made it (table `sessions`).",
+            "To finish the run, plan the list again and revoke it with a new journal: logging out a user twice does no "
+            "harm. To read this journal, use the version of gctokens_nb that made it (table `sessions`).",
         )

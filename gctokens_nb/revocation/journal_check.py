@@ -148,13 +148,13 @@ def _check_plan_row(row: PlanRow, what: str) -> None:
     if row.kept is not None:
         try:
             msgspec.json.decode(row.kept, type=dict[str, str | None])
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise DamagedError(f"{what} has columns that are not valid: {error}") from None
     if row.action == "revoke":
         try:
             plain = check_user_id(row.id) == row.id
         except InvalidUserIdError as error:
-            raise DamagedError(f"{what} is to be logged out, but: {error.what}") from None
+            raise DamagedError(f"{what} is to be logged out, but: {error.what.rstrip('.')}") from None
         if not plain:
             raise DamagedError(f"{what} has an id in capital letters, which no journal has")
 
@@ -198,7 +198,7 @@ def _facts(database: sqlite3.Connection) -> Facts:
         facts = msgspec.convert(values, Facts, strict=False)
         msgspec.json.decode(facts.sources, type=list[Source])
         msgspec.json.decode(facts.kept, type=list[_Short])
-    except msgspec.DecodeError as error:  # a ValidationError is one, too
+    except (msgspec.DecodeError, RecursionError) as error:  # a ValidationError is a DecodeError, too
         raise DamagedError(f"the table run is not valid: {error}") from None
     return facts
 

@@ -62,7 +62,10 @@ def to_frame(journal: Journal, *, proved: bool = True) -> pd.DataFrame:
         "region": [journal.facts.region] * len(rows),
     }
     series = {name: _series(columns[name], dtype) for name, dtype in _DTYPES.items()}
-    return pd.DataFrame({**series, **_kept(journal, found["kept"])})
+    frame = pd.DataFrame({**series, **_kept(journal, found["kept"])})
+    if journal.differences:  # rows may be missing or added: each keeps its number
+        frame.index = pd.Index(list(found["row"]), dtype="int64")
+    return frame
 
 
 def kept_names(journal: Journal) -> dict[str, str]:

@@ -11,7 +11,13 @@ from gctokens_nb import __version__
 from gctokens_nb.connection import Connection
 from gctokens_nb.errors import ConfigurationError
 from gctokens_nb.revocation.attempt import utc_now
-from gctokens_nb.revocation.checks import check_journal, check_not_oneself, check_numbers, check_plan
+from gctokens_nb.revocation.checks import (
+    check_journal,
+    check_not_oneself,
+    check_numbers,
+    check_path,
+    check_plan,
+)
 from gctokens_nb.revocation.engine import Engine
 from gctokens_nb.revocation.journal import IN_MEMORY, Journal
 from gctokens_nb.revocation.pacing import pacer_of
@@ -65,13 +71,14 @@ def revoke(
     """
     connection = check_plan(plan)
     check_numbers(workers, rate, skipped_ok)
+    path = IN_MEMORY if confirm is None or journal is None else check_path(journal)
     expected = plan.users_to_revoke
     if confirm is not None and (isinstance(confirm, bool) or confirm != expected):
         raise ConfigurationError(
             f"confirm={confirm!r}, but the plan logs out {expected:,} users; nothing was sent.",
             f"Look at the plan again. If it is right, pass confirm={expected}.",
         )
-    if confirm is not None and (journal is None or os.fspath(journal) == IN_MEMORY):
+    if confirm is not None and path == IN_MEMORY:
         raise ConfigurationError(
             "Without a journal, nothing could be proved or resumed; nothing was sent.",
             'Pass journal="leavers.sqlite", or any other name of a file that does not exist yet.',
@@ -85,7 +92,6 @@ def revoke(
         "sources": msgspec.json.encode(plan.sources).decode(),
         "kept": msgspec.json.encode(plan.kept).decode(),
     }
-    path = IN_MEMORY if confirm is None or journal is None else os.fspath(journal)
     opened = Journal.create(path, facts, _rows(plan))
     if confirm is None:
         return Run(opened)
@@ -134,7 +140,7 @@ def resume(
         RevocationStoppedError: As for `revoke`.
     """
     check_numbers(workers, rate, skipped_ok)
-    opened = Journal.open(os.fspath(journal))
+    opened = Journal.open(check_path(journal))
     try:
         check_journal(opened, connection)
     except BaseException:

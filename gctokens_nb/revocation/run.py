@@ -21,7 +21,7 @@ from gctokens_nb.errors import (
     RevocationStoppedError,
 )
 from gctokens_nb.revocation import evidence, report
-from gctokens_nb.revocation.checks import check_numbers
+from gctokens_nb.revocation.checks import check_numbers, check_path
 from gctokens_nb.revocation.engine import Engine
 from gctokens_nb.revocation.journal import IN_MEMORY, Journal
 
@@ -67,7 +67,7 @@ class Run:
             JournalError: The journal is missing, damaged, open elsewhere or of another version. One whose plan is not the
                 one that was confirmed can be looked at: `differences`, and the page of evidence, say so.
         """
-        journal = Journal.open(os.fspath(path))
+        journal = Journal.open(check_path(path))
         run = cls(journal)
         run._close()
         return run
@@ -110,8 +110,11 @@ class Run:
     @property
     def skipped_summary(self) -> str:
         """How many rows are in `skipped`, why, and where they are, in one sentence; empty if there are none."""
+        summary = self._skipped.skipped_summary
+        if self.state in {"dry run", "running", "paused"}:
+            return summary
         were = "was" if len(self._skipped) == 1 else "were"
-        return self._skipped.skipped_summary.replace(" will not be ", f" {were} not ", 1)
+        return summary.replace(" will not be ", f" {were} not ", 1)
 
     def check(self, skipped_ok: int | None = None) -> Run:
         """Return the run if everybody on the list is logged out; raise otherwise. For the last line of a notebook or script.
@@ -139,21 +142,33 @@ class Run:
             )
             named = ", ".join(left["user"].head(_NAMED)) + (", …" if len(left) > _NAMED else "")
             dry = " This is a dry run: nothing was sent." if self.journal is None else ""
-            what.append(f"{len(left):,} users are not known to be logged out ({counts}): {named}.{dry}")
+            users = "1 user is" if len(left) == 1 else f"{len(left):,} users are"
+            what.append(f"{users} not known to be logged out ({counts}): {named}.{dry}")
         if not skipped.empty:
             what.append(
                 f"{self.skipped_summary} {accepted:,} were accepted." if accepted else self.skipped_summary
             )
         raise IncompleteRevocationError(
             " ".join(what),
-            "Try the failed ones again with resume(…, retry_failed=True). For skipped lines, correct the list and run it; "
-            "if they are right as they are, pass skipped_ok=.",
+            " ".join(self._what_to_do(skipped=not skipped.empty)),
             lines=tuple(
                 int(at) + 1 if pd.isna(line) else int(line)
                 for at, line in zip(skipped.index, skipped["line"], strict=True)
             ),
             users=tuple(left["id"]),
         )
+
+    def _what_to_do(self, *, skipped: bool) -> Iterator[str]:
+        if self.journal is None:
+            yield "To log them out, call revoke() with confirm= and journal=."
+        elif self.left or self.counts["failed"]:
+            failed = ", retry_failed=True" if self.counts["failed"] else ""
+            yield f"Try them again with resume({self.journal!r}, connection{failed})."
+        if skipped:
+            yield (
+                "For the skipped lines, correct the list, and plan and run it again; if they are right as they are, pass "
+                "their number as skipped_ok=."
+            )
 
     @property
     def users_per_second(self) -> float:
@@ -234,7 +249,7 @@ class Run:
                 "The run goes on; its evidence is not complete.", "Wait, or stop it with cancel()."
             )
         with self._reading() as journal:
-            evidence.write(self, journal, os.fspath(path), overwrite=overwrite)
+            evidence.write(self, journal, check_path(path), overwrite=overwrite)
 
     def carry_out(self, engine: Engine, on_progress: OnProgress | None) -> None:
         """Let the engine run to its end, watched from this thread; called by `revoke` and `resume`."""

@@ -66,6 +66,10 @@ def read_users(users: Any, column: Columns = None, keep: Sequence[str] = ()) -> 
     Raises:
         ConfigurationError: The file cannot be read, might lose users, or does not tell which columns hold them.
     """
+    if not isinstance(keep, Iterable):
+        raise ConfigurationError(
+            f"keep={keep!r} is no list of columns.", 'Pass the names, such as keep=["Personnel No"].'
+        )
     keep = [keep] if isinstance(keep, str) else list(keep)
     if isinstance(users, pd.DataFrame):
         found = _read_frame(users, column, keep)
@@ -360,7 +364,9 @@ def _shown_names(names: list[str]) -> list[str]:
 
 def _advice(names: list[str]) -> str:
     more = f" and {len(names) - _SHOWN_NAMES:,} more" if len(names) > _SHOWN_NAMES else ""
-    return f"Its columns are {_quoted(names[:_SHOWN_NAMES])}{more}: pass one as column=."
+    return (
+        f"Its columns are {_quoted(names[:_SHOWN_NAMES])}{more}: pass one as column=, or several in a list."
+    )
 
 
 def _quoted(names: Iterable[object]) -> str:

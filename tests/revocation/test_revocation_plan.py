@@ -244,7 +244,9 @@ def test_a_column_called_user_without_users_is_not_passed_over(gc, sandbox, tmp_
     manager = sandbox.users[40].email
     path = tmp_path / "leavers.csv"
     path.write_text(f"User Name,name,manager\njdoe,Jane,{manager}\n")
-    with pytest.raises(ConfigurationError, match=r"not clear.*'User Name'.*'manager': pass one as column="):
+    with pytest.raises(
+        ConfigurationError, match=r"not clear.*'User Name'.*'manager': pass one as column=, or several"
+    ):
         gct.plan_revocation(gc, path)
     logins = pd.DataFrame({"user": ["jdoe"], "id": ["1001"], "manager": [manager]})
     with pytest.raises(ConfigurationError, match=r"not clear.*in 'user', 'id', but in 'manager'"):

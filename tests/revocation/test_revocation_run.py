@@ -293,17 +293,30 @@ def test_a_changed_plan_is_refused(plan, gc, sandbox, tmp_path):
     refused(plan.assign(id=plan["id"][0]), "row 1 has a user who is in it twice")
     refused(plan.assign(action="delete"), "row 0 has an action that is neither")
     refused(plan.drop(columns="why"), "no column why")
+    refused(plan.assign(id=7), "no id of a user")
+    path = tmp_path / "leavers.csv"
+    path.write_text(f"Email,Name\n{sandbox.users[0].email},Ada\n")
+    refused(gct.plan_revocation(gc, path, keep=["Name"]).drop(columns="Name"), "no column Name")
     refused(pd.DataFrame(plan), "no plan")
     refused(pd.DataFrame({"id": plan["id"]}), "no plan")
     assert not sandbox.revocations
     assert not journal.exists()
 
 
-def test_wrong_arguments_are_refused_before_anything_is_sent(plan, revoke, sandbox):
+def test_wrong_arguments_are_refused_before_anything_is_sent(plan, revoke, sandbox, gc):
     """workers and rate have limits; a journal is needed."""
-    for options in ({"workers": 0}, {"workers": 65}, {"rate": 0}, {"rate": float("nan")}):
+    wrong = ({"workers": 0}, {"workers": 65}, {"workers": "8"}, {"rate": 0}, {"rate": float("nan")})
+    for options in (*wrong, {"rate": "300"}, {"skipped_ok": "3"}, {"skipped_ok": 1.5}):
         with pytest.raises(ConfigurationError, match="is not possible"):
             revoke(plan, **options)
+    for path in (7, "", "a\0b", b"a"):
+        for use in (lambda path: revoke(plan, journal=path), lambda path: gct.resume(path, gc), Run.of):
+            with pytest.raises(ConfigurationError, match="is no path of a file"):
+                use(path)
+        with pytest.raises(ConfigurationError, match="is no path of a file"):
+            gct.revoke(plan).report(path)
+    with pytest.raises(ConfigurationError, match="is no list of columns"):
+        gct.plan_revocation(gc, plan["id"], keep=7)
     with pytest.raises(ConfigurationError, match="Without a journal"):
         gct.revoke(plan, confirm=100)
     assert not sandbox.revocations
@@ -486,7 +499,9 @@ def test_skipped_lines_are_never_silent(leavers, revoke):
     during = []
     run = revoke(leavers, on_progress=lambda run: during.append(run.skipped_summary))
     said = "2 lines were not logged out"
-    assert all(text.startswith(said) for text in during)
+    assert during[0].startswith("2 lines will not be logged out")
+    assert during[-1].startswith(said)
+    assert "2 lines will not be logged out" in repr(gct.revoke(leavers)), "a dry run says what would be"
     assert run.state == "finished"
     assert list(run.skipped["line"]) == [3, 6]
     assert list(run.skipped["Personnel No"]) == ["2", "5"]
@@ -504,6 +519,7 @@ def test_the_last_check_fails_on_what_was_not_accepted(leavers, revoke, tmp_path
     with pytest.raises(IncompleteRevocationError, match=r"line 3.*line 6.*1 were accepted") as caught:
         run.check()
     assert (caught.value.lines, caught.value.users) == ((3, 6), ())
+    assert caught.value.next_step.startswith("For the skipped lines, correct the list"), "nobody failed"
     assert run.check(skipped_ok=2) is run
     run = gct.resume(tmp_path / "run.sqlite", leavers.connection, skipped_ok=2)
     assert run.check() is run
@@ -524,6 +540,10 @@ def test_the_last_check_fails_on_who_is_not_logged_out(plan, revoke, sandbox):
     ) as caught:
         run.check()
     assert caught.value.users == (broken, dropped)
+    assert (
+        caught.value.next_step
+        == f"Try them again with resume({run.journal!r}, connection, retry_failed=True)."
+    )
     sandbox.clear_faults()
     again = gct.resume(run.journal, plan.connection, retry_failed=True)
     assert again.check() is again

@@ -91,6 +91,10 @@ def test_no_hostile_id_is_sent(stopped, gc, sandbox, nothing_more_is_sent, hosti
             "INSERT INTO plan SELECT 100, user, id, name, state, action, why, source, line, kept, digest FROM plan WHERE row = 99",
             r"1 row was added to the 100; 101 users .* 100 were confirmed",
         ),
+        (
+            "INSERT INTO plan SELECT 500, user, id, name, state, 'skip', why, source, line, kept, digest FROM plan WHERE row = 9",
+            r"row 500 \(.*\) was changed; 1 row was added to the 100",
+        ),
         ("UPDATE run SET value = '99' WHERE name = 'confirmed'", r"100 users are to be .* 99 were confirmed"),
         ("UPDATE run SET value = 'x' WHERE name = 'organization_name'", r"the organization, .* were changed"),
         ("UPDATE run SET value = '[\"x\"]' WHERE name = 'kept'", r"the organization"),
@@ -144,6 +148,7 @@ def test_a_plan_that_was_changed_is_not_carried_out(
         "INSERT INTO run VALUES ('more', '1')",
         "UPDATE run SET value = 'many' WHERE name = 'confirmed'",
         "UPDATE run SET value = '[1' WHERE name = 'sources'",
+        f'UPDATE run SET value = \'[{{"file": "", "sha256": "", "x": {"[" * 200_000}\' WHERE name = \'sources\'',
         "DROP VIEW outcomes",
         "CREATE TRIGGER more AFTER INSERT ON attempts BEGIN UPDATE plan SET id = 'me'; END",
         "CREATE TABLE more (x)",
