@@ -81,7 +81,8 @@ def run_into(fault: Fault, journal: Path) -> None:
     with Organization([fault.script]) as server:
         region = regions.gateway(f"http://127.0.0.1:{server.port}", login_path="", api_path="")
         retry = gct.RetryPolicy(attempts=2, backoff_seconds=0.01, longest_wait_seconds=5)
-        with gct.connect(region, access_token=TOKEN, timeout_seconds=(0.5, 0.3, 0.6), retry=retry) as gc:
+        # Long enough for what is answered as it should be, on a busy machine too.
+        with gct.connect(region, access_token=TOKEN, timeout_seconds=(5, 3, 4), retry=retry) as gc:
             plan = gct.plan_revocation(gc, USERS)
             assert plan.users_to_revoke == len(USERS)
             try:
