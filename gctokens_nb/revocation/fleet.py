@@ -42,7 +42,7 @@ def revoke_fleet(
         workers, rate: For each organization, as for `revoke`.
 
     Returns:
-        The runs, in the order of the plans.
+        The runs, in the order of the plans. Some may have skipped lines: call the `check()` of each.
 
     Raises:
         ConfigurationError: A plan or the number is wrong; nothing was sent.

@@ -10,7 +10,12 @@ import pytest
 from distributed import Client, LocalCluster
 
 import gctokens_nb as gct
-from gctokens_nb.errors import ConfigurationError, JournalError, RevocationStoppedError
+from gctokens_nb.errors import (
+    ConfigurationError,
+    IncompleteRevocationError,
+    JournalError,
+    RevocationStoppedError,
+)
 from gctokens_nb.sandbox import Fault, Sandbox
 
 DELETE = {"method": "DELETE", "path": "/api/v2/tokens/"}
@@ -109,3 +114,13 @@ def test_dry_unless_the_sum_is_confirmed(plans, sandboxes, tmp_path):
     with pytest.raises(JournalError, match="exists already"):
         gct.revoke_fleet(plans, journals=tmp_path, confirm=90)
     assert not any(server.revocations for server in sandboxes)
+
+
+def test_skipped_lines_of_a_fleet_are_loud(plans, tmp_path):
+    """Shown with the runs, and the check of that organization fails."""
+    gc = plans[0].connection
+    users = [*plans[0]["id"][:2], "nobody@example.org"]
+    runs = gct.revoke_fleet([gct.plan_revocation(gc, users)], journals=tmp_path, confirm=2)
+    assert "1 row was not logged out: 1 is unknown (row 3)" in repr(runs)
+    with pytest.raises(IncompleteRevocationError, match=r"1 row was not logged out"):
+        runs[0].check()
