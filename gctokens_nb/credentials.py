@@ -162,32 +162,43 @@ def find(
         return Credentials(region=region, access_token=token, origins=origins, notes=tuple(notes))
     chosen_id = chosen.held["client_id"]
     origins["client_id"] = chosen.where["client_id"]
-    secret_source = _secret_source(chosen_id, [given, chosen, *found])
-    if secret_source is not None:
-        secret: Secret | None = Secret(secret_source.held["client_secret"])
-        origins["client_secret"] = secret_source.where["client_secret"]
-    elif keyring and (secret := _from_keyring(chosen_id, region)):
-        origins |= {"client_secret": "the keyring"}
-    elif prompt:
-        secret, origins["client_secret"] = (
-            Secret(_ask(getpass.getpass, "OAuth client secret: ").strip()),
-            "the prompt",
-        )
-    else:
-        secret = None
-    if not secret and chosen.held.get("grant_type") in _OF_A_PERSON:
-        name = f"profile={profile!r}" if profile else f"profile={_DEFAULT_PROFILE!r}"
-        raise CredentialsError(
-            f"The client {chosen_id} (from {origins['client_id']}) signs in a person, in the browser, and has no secret.",
-            f"Call gctokens_nb.sign_in_with_browser({name}).",
-        )
+    secret = _find_secret(
+        chosen_id, [given, chosen, *found], origins, region if keyring else None, prompt=prompt
+    )
     if not secret:
-        raise CredentialsError(
-            f"The secret of client {chosen_id} (from {origins['client_id']}) was not found.",
-            "Pass client_secret, set it beside the id, or let yourself be asked with prompt=True.",
-        )
+        raise _no_secret(chosen, profile or _DEFAULT_PROFILE)
     return Credentials(
         region=region, client_id=chosen_id, client_secret=secret, origins=origins, notes=tuple(notes)
+    )
+
+
+def _find_secret(
+    client_id: str, found: list[_Source], origins: dict[str, str], keyring_of: Region | None, *, prompt: bool
+) -> Secret | None:
+    """Return the client's secret and write down where it came from."""
+    source = _secret_source(client_id, found)
+    if source is not None:
+        origins["client_secret"] = source.where["client_secret"]
+        return Secret(source.held["client_secret"])
+    if keyring_of is not None and (secret := _from_keyring(client_id, keyring_of)):
+        origins |= {"client_secret": "the keyring"}
+        return secret
+    if not prompt:
+        return None
+    origins |= {"client_secret": "the prompt"}
+    return Secret(_ask(getpass.getpass, "OAuth client secret: ").strip())
+
+
+def _no_secret(source: _Source, profile: str) -> CredentialsError:
+    client = f"client {source.held['client_id']} (from {source.where['client_id']})"
+    if source.held.get("grant_type") in _OF_A_PERSON:
+        return CredentialsError(
+            f"The {client} signs in a person, in the browser, and has no secret.",
+            f"Call gctokens_nb.sign_in_with_browser(profile={profile!r}).",
+        )
+    return CredentialsError(
+        f"The secret of {client} was not found.",
+        "Pass client_secret, set it beside the id, or let yourself be asked with prompt=True.",
     )
 
 

@@ -73,6 +73,10 @@ def write(run: Run, journal: Journal, path: str, *, overwrite: bool) -> None:
             f"The report {path!r} is of no kind that can be written.",
             "End its name in .html, .csv or .parquet.",
         )
+    if run.journal is not None and Path(path).resolve() == Path(run.journal).resolve():
+        raise ConfigurationError(
+            f"{path!r} is the journal of the run.", "Choose another name for the report."
+        )
     for module, what in ((".parquet", "pyarrow"), (".html", "jinja2")):
         if kind == module and importlib.util.find_spec(what) is None:
             extra = {"pyarrow": "parquet", "jinja2": "notebook"}[what]

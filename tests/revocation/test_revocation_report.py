@@ -223,6 +223,14 @@ def test_evidence_is_private_and_never_overwritten_by_accident(run, tmp_path, su
     assert sorted(one.name for one in tmp_path.iterdir()) == [path.name, "run.sqlite"]
 
 
+def test_no_report_takes_the_place_of_the_journal(plan, revoke, tmp_path):
+    """Not even where overwriting is asked for."""
+    run = revoke(plan, journal=tmp_path / "run.csv")
+    with pytest.raises(ConfigurationError, match="is the journal of the run"):
+        run.report(tmp_path / "run.csv", overwrite=True)
+    assert run.check() is run
+
+
 def test_a_disk_that_fills_up_leaves_no_half_report(run, tmp_path, monkeypatch):
     """What cannot be written as a whole is not there at all, and what was there before still is."""
     path = tmp_path / "evidence.html"
