@@ -211,7 +211,7 @@ def sources(profile: str | None = None) -> pd.DataFrame:
 
     Returns:
         pandas.DataFrame
-            A row a place, in the order in which they count: `value` (`region`, `access_token`, `client_id`,
+            One row per place, in the order in which they count: `value` (`region`, `access_token`, `client_id`,
             `client_secret`), `place`, `found` (bool), `used` (bool: the first found of its kind).
     """
     pandas = load("pandas", "credentials.sources()")

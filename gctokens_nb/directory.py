@@ -75,7 +75,7 @@ class DirectoryApi:
         return _user(response, _json(response))
 
     def own_id(self) -> str | None:
-        """Return the id of the user this connection is signed in as, or None where the token has none. Asks once a token."""
+        """Return the id of the user this connection is signed in as, or None where the token has none. Asks once per token."""
         token = self._keeper.current()
         if token.grant == "client_credentials":
             return None
@@ -147,7 +147,7 @@ class DirectoryApi:
     def find_by_id(self, user_ids: Iterable[str]) -> list[User]:
         """Return the users that have one of `user_ids`, deleted ones too.
 
-        Wire: `GET /api/v2/users?id=…&state=any`, 100 ids a request; no permission listed.
+        Wire: `GET /api/v2/users?id=…&state=any`, 100 ids per request; no permission listed.
         """
         wanted = list(dict.fromkeys(user_ids))
         found: list[User] = []
@@ -160,7 +160,7 @@ class DirectoryApi:
     def find_by_email(self, emails: Iterable[str]) -> list[User]:
         """Return the users that have one of `emails`, in any letter case, inactive and deleted ones too.
 
-        Wire: `POST /api/v2/users/search`, 100 addresses a request; permission `directory:user:view`.
+        Wire: `POST /api/v2/users/search`, 100 addresses per request; permission `directory:user:view`.
         """
         wanted = list(dict.fromkeys(email.strip().lower() for email in emails))
         found: list[User] = []

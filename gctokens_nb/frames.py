@@ -1,4 +1,4 @@
-"""Results as pandas DataFrames: a row each, stable snake_case columns, real dtypes."""
+"""Results as pandas DataFrames: one row per item, stable snake_case columns, real dtypes."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def token_info(info: TokenInfo | Iterable[TokenInfo] | Mapping[str, TokenInfo]) 
 def idle_timeout(
     timeout: IdleTokenTimeout | Iterable[IdleTokenTimeout] | Mapping[str, IdleTokenTimeout],
 ) -> pd.DataFrame:
-    """Return one row an idle timeout.
+    """Return one row per idle timeout.
 
     Args:
         timeout:

@@ -412,7 +412,10 @@ class BulkRevokePanel(ConnectedPanel):
                     f"Finished, but not everybody is logged out: {told[10:]} {run.skipped_summary}", "warn"
                 )
         else:
-            self.say(f"Stopped in good order, with {run.left:,} users left. Resume goes on.", "warn")
+            self.say(
+                f"Stopped in good order, with {run.left:,} user{'s' * (run.left != 1)} left. Resume goes on.",
+                "warn",
+            )
 
     def _show_outcome(self, run: Run) -> None:
         self._watch(run)

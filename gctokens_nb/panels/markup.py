@@ -27,7 +27,7 @@ def frame_html(frame: pd.DataFrame) -> str:
 
 
 def paragraphs(*lines: str) -> str:
-    """Return a paragraph a line; the lines are HTML already."""
+    """Return one paragraph per line; the lines are HTML already."""
     return '<div class="gct-text">' + "".join(f"<p>{line}</p>" for line in lines) + "</div>"
 
 

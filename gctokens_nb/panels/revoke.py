@@ -111,7 +111,7 @@ class RevokePanel(ConnectedPanel):
 
     @property
     def history(self) -> pd.DataFrame:
-        """What was revoked in this panel, a row each, the oldest first.
+        """What was revoked in this panel, one row per revocation, the oldest first.
 
         Columns: `at` (UTC), `outcome` (`revoked`, `revoked, not proven`, `refused`, `not sent` or `unknown`), `target`
         (`user` or `own token`), `organization` (its name), `name`, `email`, `user_id`, `correlation_id`, `detail` (for an

@@ -36,7 +36,7 @@ _LISTED = 10  # of the lines of one reason
 
 
 class Plan(pd.DataFrame):
-    """A DataFrame with one row an input. What is selected from it is a plan again: `plan[plan["state"] == "inactive"]`.
+    """A DataFrame with one row per input. What is selected from it is a plan again: `plan[plan["state"] == "inactive"]`.
 
     Columns, all `string` but `line`:
 
@@ -175,7 +175,7 @@ def plan_revocation(
     """Find out who would be logged out. Nothing is changed.
 
     Wire: `GET /api/v2/tokens/me`; `GET /api/v2/users?id=…` for ids and `POST /api/v2/users/search` (permission
-    `directory:user:view`) for e-mail addresses, 100 a request; `GET /api/v2/users/me` where a person is signed in.
+    `directory:user:view`) for e-mail addresses, 100 per request; `GET /api/v2/users/me` where a person is signed in.
 
     A row may tell a user by an id, an e-mail address or both. Where it has both, both are looked up and the id decides.
     The row is skipped as a `conflict` where the address is of somebody else, and where the id is unknown and the address

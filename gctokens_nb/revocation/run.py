@@ -276,15 +276,18 @@ class Run:
         if on_progress is not None:
             on_progress(self)
         if engine.failure is not None:
-            why = str(engine.failure)
-            if not isinstance(engine.failure, GCTokensError):
+            why, advice, wire = str(engine.failure), "", ""
+            if isinstance(engine.failure, GCTokensError):
+                why, advice, wire = engine.failure.what, engine.failure.next_step, engine.failure.wire
+            else:
                 why = f"{type(engine.failure).__name__} in this program: {why}".rstrip(": ") + "."
-            what = f"The run was stopped with {self.left:,} users left."
+            what = f"The run was stopped with {self.left:,} user{'s' * (self.left != 1)} left."
             raise RevocationStoppedError(
                 " ".join(part for part in (what, engine.reason, why) if part),
-                self._how_to_go_on(),
+                " ".join(part for part in (advice, self._how_to_go_on()) if part),
                 journal=self.journal or "",
                 left=self.left,
+                wire=wire,
             ) from engine.failure
 
     def _how_to_go_on(self) -> str:

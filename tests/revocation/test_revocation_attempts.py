@@ -397,7 +397,7 @@ def test_an_attempt_that_cannot_be_broken_off_is_given_up(small, revoke, gc, san
     run = Run.of(tmp_path / "run.sqlite")
     row = run.to_frame().loc[3]
     assert (row["outcome"], row["attempts"], run.counts["revoked"]) == ("unknown", 1, 7)
-    assert "with 1 users left" in text
+    assert "with 1 user left" in text
     assert re.search(r"No full answer came in [12] s, and it was not waited for any longer\.", text)
     assert row.isna()["status"]
     assert row.isna()["correlation_id"]
@@ -482,8 +482,12 @@ def test_many_workers_may_be_refused_more_often(revoke, gc, sandbox):
 
 
 def test_the_error_that_stopped_it_is_the_reason(small, revoke, sandbox):
-    """Where there is nothing to add to it, nothing is."""
+    """What to do comes before the wire and the correlation id."""
     sandbox.add_fault(Fault("status", status=403, **DELETE))
     with pytest.raises(RevocationStoppedError) as caught:
         revoke(small)
-    assert str(caught.value).startswith(f"The run was stopped with 8 users left. {caught.value.__cause__}")
+    cause = caught.value.__cause__
+    assert caught.value.what == f"The run was stopped with 8 users left. {cause.what}"
+    assert caught.value.next_step.startswith(f"{cause.next_step} What was done is in the journal: resume(")
+    assert cause.wire
+    assert str(caught.value).endswith(cause.wire)
