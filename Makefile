@@ -61,7 +61,7 @@ bench: .venv/.dev .venv-sdk/.ready  # ratios against peers, each side by side in
 	$(BIN)/python benchmarks/bulk.py --sdk-python .venv-sdk/bin/python
 	GCTOKENS_CHROMIUM="$$(scripts/chromium)" && export GCTOKENS_CHROMIUM && $(BIN)/python benchmarks/panels.py
 
-# Changes the code in some two thousand places, one at a time, and counts the changes that no test notices. Half an hour;
+# Changes the code in some 2,700 places, one at a time, and counts the changes that no test notices. An hour or more;
 # tests/MUTANTS.md has the figures and what is said to each survivor.
 mutants: .venv-mutants/.ready
 	.venv-mutants/bin/mutmut run
