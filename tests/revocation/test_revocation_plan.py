@@ -217,15 +217,15 @@ def test_an_empty_list_is_an_empty_plan(gc):
     assert (len(plan), plan.users_to_revoke) == (0, 0)
 
 
-def test_a_million_rows(gc, sandbox, tmp_path):
-    """A file of 1,000,000 rows is planned; each row is accounted for, and each user asked for once."""
+def test_many_rows(gc, sandbox, tmp_path):
+    """A file of 200,000 rows is planned; each row is accounted for, and each user asked for once."""
     users = sandbox.users[100:200]
-    path = tmp_path / "million.csv"
-    path.write_text("mail\n" + "".join(f"{user.email}\n" for user in users) * 10_000)
+    path = tmp_path / "many.csv"
+    path.write_text("mail\n" + "".join(f"{user.email}\n" for user in users) * 2_000)
     before = len(sandbox.calls)
     plan = gct.plan_revocation(gc, path)
-    assert len(plan) == 1_000_000
-    assert plan["why"].value_counts().to_dict() == {"duplicate": 999_900}
+    assert len(plan) == 200_000
+    assert plan["why"].value_counts().to_dict() == {"duplicate": 199_900}
     assert len(sandbox.calls) - before == 2
 
 
