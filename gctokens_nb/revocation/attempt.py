@@ -79,10 +79,10 @@ def send(session: Session, intent: Intent, cancel: Cancel) -> Result:
     return Result(intent, answer, began, headers, hold, error)
 
 
-def lost(intent: Intent, began: float, error: GCTokensError) -> Result:
-    """Make the result of an attempt that does not even end when it is broken off."""
+def lost(intent: Intent, began: float, error: BaseException) -> Result:
+    """Make the result of an attempt whose own result never comes: `error` says why."""
     now = utc_now()
-    answer = Answer(now, now, UNKNOWN, None, None, error.what, intent.row, intent.attempt)
+    answer = Answer(now, now, UNKNOWN, None, None, _failed(error)[1], intent.row, intent.attempt)
     return Result(intent, answer, began, {}, None, error)
 
 

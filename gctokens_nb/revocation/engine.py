@@ -315,7 +315,7 @@ class Engine:
             except BaseException as error:  # noqa: BLE001 - nothing may end a worker without a result
                 self._give_up(error)
                 flight = self._flights.pop(intent, None)
-                self._returned.put(lost(intent, flight.began, _broken(error)) if flight else intent)
+                self._returned.put(lost(intent, flight.began, error) if flight else intent)
 
     def _attempt(self, intent: Intent) -> None:
         with self._turn:
@@ -366,7 +366,3 @@ def _too_slow(seconds: float) -> TimedOutError:
 
 def _asked_to_wait(seconds: float) -> GCTokensError:
     return GCTokensError(f"The server asks to wait {seconds:,.0f} s.", "Resume the run after that.")
-
-
-def _broken(error: BaseException) -> GCTokensError:
-    return GCTokensError(f"{type(error).__name__} in this program.", "Resume the run: it asks again.")
