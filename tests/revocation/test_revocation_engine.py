@@ -104,6 +104,7 @@ def test_an_answer_that_was_broken_off_is_none(saying):
         result = send(gc.session, INTENT, cancel)
     timer.join()
     assert (result.answer.outcome, result.answer.status) == ("unknown", None)
+    assert result.answer.reason == "It was broken off before its answer was complete."
     assert len(server.heard) == 1
 
 
@@ -257,7 +258,7 @@ def test_a_host_that_cannot_be_reached_is_no_users_failure(small, revoke, gc, mo
         return call(method, path, **options)
 
     monkeypatch.setattr(gc.session, "call", unreachable)
-    assert "with 1 users left. No connection." in stopped(revoke, small)
+    assert "with 1 user left. No connection." in stopped(revoke, small)
     counts = Run.of(tmp_path / "run.sqlite").counts
     assert (counts["revoked"], counts["pending"]) == (7, 1)
 
