@@ -267,7 +267,7 @@ def test_run_all_shows_what_is_committed_and_leaves_all_alive(notebook: nbformat
     folder = str(NOTEBOOKS[0].parent)
     # A slow machine sends what a cell prints in several messages, which are one output.
     NotebookClient(
-        fresh, timeout=120, resources={"metadata": {"path": folder}}, coalesce_streams=True
+        fresh, timeout=120, iopub_timeout=60, resources={"metadata": {"path": folder}}, coalesce_streams=True
     ).execute()
     for committed, ran in zip(notebook.cells, fresh.cells, strict=False):
         if committed.cell_type == "code":

@@ -486,7 +486,8 @@ def test_a_failed_renewal_is_an_error_of_its_own_in_each_thread(monkeypatch: pyt
 def test_waiting_for_a_renewal_can_be_interrupted():
     """The first Ctrl-C ends a wait for another thread's renewal, in the main thread of a real process."""
     program = """
-import _thread, threading, datetime
+import _thread, threading, datetime, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # where the tests run in the background, SIGINT is ignored
 from gctokens_nb import oauth
 from gctokens_nb.redaction import Secret
 begun, never = threading.Event(), threading.Event()
