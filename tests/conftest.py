@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +23,9 @@ _OWN = re.compile(
     r"(GENESYSCLOUD|GENESYS_CLOUD|PURECLOUD)_\w+|(HTTPS?|ALL|NO)_PROXY|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|NETRC",
     re.IGNORECASE,
 )
+
+# A shell ignores SIGINT for what it starts in the background, and children inherit that: no Ctrl-C would be tested.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

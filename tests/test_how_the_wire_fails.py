@@ -546,7 +546,7 @@ def test_an_answer_that_was_asked_for_may_be_asked_for_again(saying):
 
 def test_one_who_is_revoked_may_be_tried_once(saying):
     """`attempts` of the function that revokes counts."""
-    server = saying(answer(b"", status="503 X"))
+    server = saying(answer(b"", "Connection: close", status="503 X"))
     with gct.connect(server.url, access_token="the-token", retry=TWICE) as gc:
         for attempts, tried in ((1, 1), (None, 2), (3, 3)):
             server.heard.clear()
