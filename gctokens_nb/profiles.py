@@ -73,7 +73,7 @@ def live_token(profile: Mapping[str, str]) -> tuple[Secret, str] | None:
         end = datetime.fromisoformat(str(data.get("oauth_token_expiry")))
         token = data.get("access_token")
         alive = end.astimezone(UTC) > datetime.now(UTC) + timedelta(seconds=10)
-    except (ValueError, OverflowError, RecursionError):
+    except (ValueError, msgspec.DecodeError, OverflowError, RecursionError):
         return None
     if not alive or not isinstance(token, str) or not token.strip():
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import re
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
@@ -149,7 +150,7 @@ def _base(parts: SplitResult | None) -> str | None:
     """Return a base address as it is sent, its host in IDNA form and without a slash at the end; None where it is none."""
     if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
         return None
-    if parts.query or parts.fragment or parts.port == 0 or "\\" in parts.netloc:
+    if parts.query or parts.fragment or parts.port == 0 or re.search(r"[\\\s%]", parts.netloc):
         return None
     prepared = requests.PreparedRequest()
     try:

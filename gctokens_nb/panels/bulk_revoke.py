@@ -284,8 +284,7 @@ class BulkRevokePanel(ConnectedPanel):
         # A new table each time: what a widget begins with may be larger than a later message.
         tables = []
         if frame is not None:
-            plain = pd.DataFrame(frame).astype("object")
-            plain = plain.where(plain.notna(), "")
+            plain = pd.DataFrame(frame).astype("string").fillna("")
             tables = [ITable(plain, maxBytes=_TABLE_BYTES, showIndex=False, scrollX=True, allow_html=False)]
         for old in self._table.children:
             old.close()
