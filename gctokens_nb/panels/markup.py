@@ -20,8 +20,8 @@ def frame_html(frame: pd.DataFrame) -> str:
     """Return a table of a DataFrame's columns, in full; what is missing is empty. A wide one scrolls by itself."""
     head = "".join(f'<th scope="col">{escape(str(name))}</th>' for name in frame.columns)
     body = "".join(
-        "<tr>" + "".join(f"<td>{escape(text)}</td>" for text in row) + "</tr>"
-        for row in frame.astype("object").fillna("").astype(str).itertuples(index=False)
+        "<tr>" + "".join(f"<td>{'' if pd.isna(cell) else escape(str(cell))}</td>" for cell in row) + "</tr>"
+        for row in frame.astype("object").itertuples(index=False)
     )
     return f'<div class="gct-wide"><table class="gct-table"><tr>{head}</tr>{body}</table></div>'
 
