@@ -263,7 +263,9 @@ def _check_attempts(database: sqlite3.Connection, sessions: int) -> None:
             raise DamagedError(f"{what} is not as it was written")
         if action != "revoke":
             raise DamagedError(f"{what} is of nobody whom the plan logs out")
-        if row.attempt != (follows.attempt if follows else 0) + 1 or row.session > sessions:
+        # SQLite reads in the order of the key and does not sort, so this also finds a page that stands in another's place.
+        in_order = last is None or last.row <= row.row
+        if not in_order or row.attempt != (follows.attempt if follows else 0) + 1 or row.session > sessions:
             raise DamagedError(f"{what} does not follow from what is before it")
         if follows and follows.outcome == "revoked":
             raise DamagedError(f"{what} was made after the user had been revoked")

@@ -269,3 +269,25 @@ def test_150_damaged_journals(stopped, gc, sandbox, tmp_path):
         assert found.equals(frame)
     assert refused > 75
     assert len(sandbox.revocations) == 20
+
+
+def test_a_page_that_stands_in_anothers_place(plan, revoke, tmp_path):
+    """A page of attempts written twice leaves their number and digests right, and still is found."""
+    revoke(plan)
+    journal = tmp_path / "run.sqlite"
+    content = journal.read_bytes()
+    pages = [content[at : at + 4096] for at in range(0, len(content), 4096)]
+    # A leaf of an index, which in SQLite a table without row ids is: here, the table attempts.
+    leaves = [at for at, page in enumerate(pages) if page[0] == 0x0A]
+    pairs = [
+        (one, other)
+        for one in leaves
+        for other in leaves
+        if one != other and pages[one][3:5] == pages[other][3:5]  # the number of rows
+    ]
+    assert pairs
+    for one, other in pairs:
+        copy = tmp_path / f"{one}-{other}.sqlite"
+        copy.write_bytes(b"".join([*pages[:other], pages[one], *pages[other + 1 :]]))
+        with pytest.raises(JournalError, match="damaged"):
+            Run.of(copy)
