@@ -150,6 +150,9 @@ class Raw:
             for number in range(1000):
                 client, _ = self._socket.accept()
                 client.settimeout(10)
+                if self._close and hasattr(socket, "TCP_CORK"):
+                    # The end goes out with the last of the answer: nobody sends another request in between.
+                    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
                 with contextlib.suppress(OSError):
                     self.heard.append(_request(client))
                     client.sendall(self._answers[min(number, len(self._answers) - 1)])
