@@ -381,6 +381,15 @@ def test_a_token_echoed_by_the_server_is_masked(gc, sandbox: Sandbox):
     assert token not in str(caught.value) + repr(vars(caught.value))
 
 
+def test_a_token_echoed_in_a_header_is_masked(gc, sandbox: Sandbox):
+    """The response that a call returns shows the token in no header, whatever the server repeats."""
+    token = gc.access_token.value
+    sandbox.add_fault(Fault("status", path=ME, status=200, body="{}", headers={"X-Seen": f"Bearer {token}"}))
+    response = gc.session.get(ME)
+    assert response.headers["X-Seen"].startswith("Bearer ")
+    assert token not in str(response.headers)
+
+
 def test_cookies_and_other_headers_stay_out(gc, sandbox: Sandbox):
     """No response header but the correlation id enters an error."""
     sandbox.add_fault(Fault("status", path=ME, status=500, headers={"Set-Cookie": "session=c00kie"}))

@@ -598,10 +598,14 @@ def test_a_connection_signs_in_for_itself(saying):
     ]
 
 
-def test_a_region_with_a_proxy_is_signed_in_through_it(saying):
-    """The proxy of a region, as the gc command line names it, is the road of the sign-in too."""
+def test_the_proxy_of_a_region_is_the_way_of_sign_in_and_calls(saying):
+    """The proxy of a region, as the gc command line names it, is used for both, and for all that is sent."""
     proxy = saying(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
     region = msgspec.structs.replace(resolve("mypurecloud.com"), proxy=Secret(proxy.url))
     with pytest.raises(HostUnreachableError):
         oauth.client_credentials(region, "me", Secret("the-secret"))
     assert proxy.heard[0].startswith(b"CONNECT login.mypurecloud.com:443 ")
+    gc = gct.connect(region, access_token="the-token", retry=gct.RetryPolicy(attempts=1))
+    with gc, pytest.raises(HostUnreachableError):
+        gc.tokens.get_tokens_me()
+    assert proxy.heard[1].startswith(b"CONNECT api.mypurecloud.com:443 ")

@@ -329,3 +329,11 @@ def test_the_rate_is_of_all_who_are_through(small, revoke, sandbox):
     revoke(small, workers=1, on_progress=watch)
     assert all(users >= done - 1 for done, users in seen[:-1])
     assert any(done > 2 for done, _ in seen[:-1])
+
+
+def test_whoever_was_refused_is_pending_and_not_in_doubt(small, revoke, sandbox):
+    """A refusal is an answer: the run says of nobody that it is not known whether they are logged out."""
+    sandbox.add_fault(Fault("status", status=429, seconds=100_000, **DELETE))
+    seen: list[Run] = []
+    stopped(revoke, small, on_progress=seen.append)
+    assert seen[-1].counts == {"pending": 8, "revoked": 0, "failed": 0, "skipped": 0, "unknown": 0}
