@@ -17,7 +17,7 @@ from gctokens_nb.errors import (
     PermissionDeniedError,
     readable,
 )
-from gctokens_nb.models import Model, User, from_raw
+from gctokens_nb.models import Model, User, from_raw, prepare
 from gctokens_nb.oauth import AccessToken, TokenKeeper
 from gctokens_nb.session import Session, invalid_answer
 
@@ -49,6 +49,9 @@ class _Grant(Model, frozen=True):
 
 class _Subject(Model, frozen=True):
     grants: tuple[_Grant, ...] = ()
+
+
+prepare(_Subject)
 
 
 class DirectoryApi:

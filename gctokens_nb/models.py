@@ -185,6 +185,19 @@ class User(Model, frozen=True):
     raw: dict[str, Any] = msgspec.field(default_factory=dict, name="")
 
 
+def prepare(*kinds: type[Any]) -> None:
+    """Let msgspec look at how each kind is made. Call it at the end of the module that decodes into them.
+
+    It looks at a kind when it first decodes into it. Two threads that do so at once for the first time crash the process:
+    the one finds what the other has half filled in (seen with msgspec 0.22.0). A module is imported by one thread.
+    """
+    for kind in kinds:
+        msgspec.json.Decoder(kind)
+
+
+prepare(TokenInfo, IdleTokenTimeout, User)
+
+
 def token_info_rows(info: TokenInfo) -> list[tuple[str, str]]:
     """Return TokenInfo as (field, text) rows, in the order in which a person asks; absent fields are left out."""
     client = info.oauth_client or OAuthClient()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import subprocess
+import sys
 from datetime import UTC, datetime
 
 import msgspec
@@ -160,3 +162,42 @@ def test_a_body_to_send_is_what_was_said_and_what_is_set():
     before = decode(gct.IdleTokenTimeout, b'{"idleTokenTimeoutSeconds": 3600, "newField": [1]}')
     after = msgspec.structs.replace(before, idle_token_timeout_seconds=900)
     assert to_body(after) == {"idleTokenTimeoutSeconds": 900, "newField": [1]}
+
+
+FIRST_USE = """
+import contextlib, sys, threading
+import msgspec
+from gctokens_nb import directory, models
+from gctokens_nb.revocation import journal_check
+sys.setswitchinterval(1e-6)
+named = {"id": "1", "name": "x"}
+client = {"createdBy": named, "modifiedBy": named, "roleDivisions": [{"roleId": "1"}], "organization": named}
+role = {"policies": [{"domain": "a", "entityName": "b", "actions": ["c"]}]}
+uses = [
+    ({"organization": named, "clonedUser": {"organization": named}, "OAuthClient": client}, models.TokenInfo),
+    ({"inactivityTimeoutGroupBundles": [{"priority": 1, "groups": ["x"]}]}, models.IdleTokenTimeout),
+    ({"id": "1"}, models.User),
+    ({"grants": [{"role": role}]}, directory._Subject),
+    ({"organization_id": "1", "inputs": 1, "confirmed": 1}, journal_check.Facts),
+    ([1, "x", "1", None, None, "revoke"], journal_check.PlanRow),
+    ([1, "2026-01-01T00:00:00Z", None, None, "1"], journal_check.SessionRow),
+    ([1, 1, 1, "2026-01-01T00:00:00Z"], journal_check.AttemptRow),
+    ([{"file": "x", "sha256": "x"}], list[journal_check.Source]),
+]
+together = threading.Barrier(8)
+def use():
+    for value, kind in uses:
+        together.wait()
+        with contextlib.suppress(msgspec.ValidationError):
+            msgspec.convert(value, kind)
+threads = [threading.Thread(target=use) for _ in range(8)]
+[one.start() for one in threads]
+[one.join() for one in threads]
+"""
+
+
+def test_threads_may_use_a_kind_for_the_first_time_at_once():
+    """The panels of a dashboard do: each has a thread, and msgspec would crash the kernel over kinds it does not know yet."""
+    for _ in range(5):
+        done = subprocess.run([sys.executable, "-c", FIRST_USE], check=False, timeout=60)
+        assert done.returncode == 0

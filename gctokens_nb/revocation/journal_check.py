@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from gctokens_nb.errors import InvalidUserIdError
+from gctokens_nb.models import prepare
 from gctokens_nb.revocation.users_file import Source
 from gctokens_nb.tokens import check_user_id
 
@@ -105,6 +106,9 @@ class AttemptRow(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
     correlation_id: _Short | None
     reason: _Short | None
     digest: _Digest
+
+
+prepare(Facts, PlanRow, SessionRow, AttemptRow, list[Source])
 
 
 class DamagedError(ValueError):
