@@ -2,14 +2,14 @@
 # from pinned packages, and made anew when the pins or pyproject.toml change.
 PYTHON ?= python3
 BIN := .venv/bin
-INSTALL := -m pip install --quiet -c constraints.txt
+INSTALL := -m pip install --quiet --no-compile -c constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Tests mostly wait for answers, so more of them than there are cores go side by side, a file at a time.
 PARALLEL := -n 4 --dist loadfile
 # JupyterLab wants to be told that root is meant (containers).
 ROOT_OK := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: lab app test lint unit browser notebooks-test contract lowest wheel rehearse bench mutants constraints clean
+.PHONY: lab app test lint unit browser notebooks-test attack contract lowest wheel rehearse bench mutants constraints clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -39,6 +39,9 @@ browser: .venv/.dev
 notebooks-test: .venv/.dev  # strict: the committed outputs are what the notebooks show
 	$(BIN)/pytest --nbval --nbval-current-env --nbval-sanitize-with notebooks/sanitize.cfg notebooks
 
+attack: .venv/.dev          # every call against every hostile answer; `unit` has a third of them
+	GCTOKENS_EXHAUSTIVE=1 $(BIN)/pytest tests/attack
+
 contract: .venv-sdk/.ready  # the official Python SDK against the sandbox
 	.venv-sdk/bin/pytest tests/contract
 
@@ -46,10 +49,11 @@ wheel: .venv-wheel/.ready   # only the wheel and what it depends on
 	.venv-wheel/bin/python -I scripts/check_wheel.py
 
 # The wheel with the lowest versions that pyproject.toml declares. PYTHONSAFEPATH keeps the checkout from being imported.
-# The attacks and the notebooks are left to `unit`: they are long, and about the logic here rather than the versions below.
+# The attacks, the notebooks and what is marked `long` are left to `unit`: they are about the logic here rather than the
+# versions below.
 lowest: .venv-lowest/.ready dist/.built
 	.venv-lowest/bin/python -m pip install --quiet --force-reinstall --no-deps dist/*.whl
-	PYTHONSAFEPATH=1 .venv-lowest/bin/pytest $(PARALLEL) tests --ignore=tests/browser --ignore=tests/attack --ignore=tests/test_documents.py
+	PYTHONSAFEPATH=1 .venv-lowest/bin/pytest $(PARALLEL) -m "not long" tests --ignore=tests/browser --ignore=tests/attack --ignore=tests/test_documents.py
 
 rehearse: .venv/.dev        # what Binder does, without Docker
 	$(BIN)/python scripts/rehearse_binder.py
@@ -105,7 +109,7 @@ dist/.built: pyproject.toml README.md LICENSE $(shell find gctokens_nb -type f -
 .venv-lowest/.ready: pyproject.toml constraints-lowest.txt
 	$(PYTHON) -m venv --clear .venv-lowest
 	$(PYTHON) scripts/lowest_bounds.py > .venv-lowest/bounds.txt
-	.venv-lowest/bin/python -m pip install --quiet -c constraints-lowest.txt -c .venv-lowest/bounds.txt '.[all,test]'
+	.venv-lowest/bin/python -m pip install --quiet --no-compile -c constraints-lowest.txt -c .venv-lowest/bounds.txt '.[all,test]'
 	touch $@
 
 # Take the newest of everything, and the lowest with the newest of what that brings. Run it, then `make test`.

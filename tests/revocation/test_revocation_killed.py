@@ -75,6 +75,7 @@ def kill(process, held, moment):
     assert process.exitcode == -9, "it was killed before it had finished"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(RUNS))
 def test_killed_five_times_and_resumed(seed, processes, tmp_path):
     """Every user revoked, each outcome and each request in the journal, nobody skipped, nobody else touched."""

@@ -251,6 +251,7 @@ TOO_LARGE: dict[str, tuple[Callable[[], bytes], str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", TOO_LARGE)
 def test_files_that_would_take_too_much(case):
     """Each is refused with what to do; see below for what it takes."""

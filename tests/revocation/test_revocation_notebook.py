@@ -58,6 +58,7 @@ def papermill(sandbox, tmp_path):
     return run
 
 
+@pytest.mark.long
 def test_unattended(papermill, sandbox, tmp_path):
     """Without a number, nothing is sent; with the wrong one it fails; with the right one it logs out 57 and leaves the evidence."""
     content = (tmp_path / "leavers.csv").read_bytes()
@@ -80,6 +81,7 @@ def test_unattended(papermill, sandbox, tmp_path):
     }
 
 
+@pytest.mark.long
 def test_given_again_it_goes_on(papermill, gc, sandbox, tmp_path):
     """The same command resumes what was stopped; nobody is logged out twice; the journal of another list is not mistaken for this one's."""
     plan = gct.plan_revocation(gc, tmp_path / "leavers.csv")

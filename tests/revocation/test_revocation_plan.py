@@ -217,6 +217,7 @@ def test_an_empty_list_is_an_empty_plan(gc):
     assert (len(plan), plan.users_to_revoke) == (0, 0)
 
 
+@pytest.mark.long
 def test_many_rows(gc, sandbox, tmp_path):
     """A file of 200,000 rows is planned; each row is accounted for, and each user asked for once."""
     users = sandbox.users[100:200]

@@ -519,6 +519,7 @@ def test_command_refuses_unknown_faults(capsys):
     assert "unknown kind of fault 'explode'" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_a_hundred_thousand_users(ask):
     """100,000 users are seeded, each with an id and e-mail of their own, and found at once."""
     with Sandbox(users=100_000, rate_limit=None) as sandbox:
