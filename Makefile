@@ -40,8 +40,8 @@ browser: .venv/.dev
 notebooks-test: .venv/.dev  # strict: the committed outputs are what the notebooks show
 	$(BIN)/pytest --nbval --nbval-current-env --nbval-sanitize-with notebooks/sanitize.cfg notebooks
 
-attack: .venv/.dev          # every call against every hostile answer; `unit` has a third of them
-	GCTOKENS_EXHAUSTIVE=1 $(BIN)/pytest tests/attack
+attack: .venv/.dev          # every call against every hostile answer, and fifty SIGKILLs; `unit` has a part of them
+	GCTOKENS_EXHAUSTIVE=1 $(BIN)/pytest $(PARALLEL) tests/attack tests/revocation/test_revocation_killed.py
 
 contract: .venv-sdk/.ready  # the official Python SDK against the sandbox
 	.venv-sdk/bin/pytest tests/contract

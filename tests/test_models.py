@@ -198,6 +198,6 @@ threads = [threading.Thread(target=use) for _ in range(8)]
 
 def test_threads_may_use_a_kind_for_the_first_time_at_once():
     """The panels of a dashboard do: each has a thread, and msgspec would crash the kernel over kinds it does not know yet."""
-    for _ in range(5):
+    for _ in range(3):
         done = subprocess.run([sys.executable, "-c", FIRST_USE], check=False, timeout=60)
         assert done.returncode == 0
