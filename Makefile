@@ -30,7 +30,7 @@ lint: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-unit: .venv/.dev            # coverage.report.fail_under in pyproject.toml is enforced here; measuring it takes a third more time
+unit: .venv/.dev            # coverage.report.fail_under in pyproject.toml is enforced here; the long tests are not counted
 	$(BIN)/pytest $(PARALLEL) -m "not long" tests --ignore=tests/browser --cov
 	$(BIN)/pytest $(PARALLEL) -m long tests --ignore=tests/browser
 

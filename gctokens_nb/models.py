@@ -186,10 +186,10 @@ class User(Model, frozen=True):
 
 
 def prepare(*kinds: type[Any]) -> None:
-    """Let msgspec look at how each kind is made. Call it at the end of the module that decodes into them.
+    """Let msgspec look at each kind now. A module calls it right after defining what it decodes into.
 
-    It looks at a kind when it first decodes into it. Two threads that do so at once for the first time crash the process:
-    the one finds what the other has half filled in (seen with msgspec 0.22.0). A module is imported by one thread.
+    Otherwise msgspec looks at a kind when it first decodes into it, and two threads that do so at the same time crash the
+    process: one uses what the other has only half filled in (seen with msgspec 0.22.0). A module is imported by one thread.
     """
     for kind in kinds:
         msgspec.json.Decoder(kind)

@@ -27,6 +27,12 @@ def plan(gc: gct.Connection, sandbox: Sandbox) -> Any:
 
 
 @pytest.fixture
+def small(gc: gct.Connection, sandbox: Sandbox) -> Any:
+    """A plan for eight users."""
+    return gct.plan_revocation(gc, [user.id for user in sandbox.users[100:108]])
+
+
+@pytest.fixture
 def revoke(tmp_path: Path) -> Callable[..., Any]:
     """`revoke(plan)`: confirmed, as fast as it goes, its journal in the test's folder."""
 

@@ -20,12 +20,6 @@ from gctokens_nb.sandbox import Fault, Sandbox
 DELETE = {"method": "DELETE", "path": "/api/v2/tokens/"}
 
 
-@pytest.fixture
-def small(gc: gct.Connection, sandbox: Sandbox) -> Any:
-    """A plan for eight users."""
-    return gct.plan_revocation(gc, [user.id for user in sandbox.users[100:108]])
-
-
 def with_policy(gc: gct.Connection, **policy: float) -> None:
     """Let the connection wait as long as that at the most."""
     gc.session.retry = gct.RetryPolicy(**{"backoff_seconds": 0.001, **policy})

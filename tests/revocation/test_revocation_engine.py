@@ -24,12 +24,6 @@ DELETE = {"method": "DELETE", "path": "/api/v2/tokens/"}
 INTENT = Intent(3, "11111111-2222-4333-8444-555555555555", 1)
 
 
-@pytest.fixture
-def small(gc: gct.Connection, sandbox: Sandbox) -> Any:
-    """A plan for eight users."""
-    return gct.plan_revocation(gc, [user.id for user in sandbox.users[100:108]])
-
-
 def with_policy(gc: gct.Connection, **policy: float) -> None:
     """Let the connection wait as long as that at the most."""
     gc.session.retry = gct.RetryPolicy(**{"backoff_seconds": 0.001, **policy})
