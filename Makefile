@@ -4,7 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := -m pip install --quiet --no-compile -c constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# Tests mostly wait for answers, so more of them than there are cores go side by side, a file at a time.
+# Tests mostly wait for answers, so more of them than there are cores run side by side, a file at a time. The long ones
+# are shared out singly: their longest file would otherwise decide how long they take.
 PARALLEL := -n 4 --dist loadfile
 # JupyterLab wants to be told that root is meant (containers).
 ROOT_OK := $(if $(filter 0,$(shell id -u)),--allow-root)
@@ -32,13 +33,13 @@ lint: .venv/.dev
 
 unit: .venv/.dev            # coverage.report.fail_under in pyproject.toml is enforced here; the long tests are not counted
 	$(BIN)/pytest $(PARALLEL) -m "not long" tests --ignore=tests/browser --cov
-	$(BIN)/pytest $(PARALLEL) -m long tests --ignore=tests/browser
+	$(BIN)/pytest $(PARALLEL) --dist worksteal -m long tests --ignore=tests/browser
 
 browser: .venv/.dev
-	GCTOKENS_CHROMIUM="$$(scripts/chromium)" && export GCTOKENS_CHROMIUM && $(BIN)/pytest tests/browser
+	GCTOKENS_CHROMIUM="$$(scripts/chromium)" && export GCTOKENS_CHROMIUM && $(BIN)/pytest -n 2 --dist loadfile tests/browser
 
 notebooks-test: .venv/.dev  # strict: the committed outputs are what the notebooks show
-	$(BIN)/pytest --nbval --nbval-current-env --nbval-sanitize-with notebooks/sanitize.cfg notebooks
+	$(BIN)/pytest -n 2 --dist loadfile --nbval --nbval-current-env --nbval-sanitize-with notebooks/sanitize.cfg notebooks
 
 attack: .venv/.dev          # every call against every hostile answer, and fifty SIGKILLs; `unit` has a part of them
 	GCTOKENS_EXHAUSTIVE=1 $(BIN)/pytest $(PARALLEL) tests/attack tests/revocation/test_revocation_killed.py
@@ -50,11 +51,11 @@ wheel: .venv-wheel/.ready   # only the wheel and what it depends on
 	.venv-wheel/bin/python -I scripts/check_wheel.py
 
 # The wheel with the lowest versions that pyproject.toml declares. PYTHONSAFEPATH keeps the checkout from being imported.
-# The attacks, the notebooks and what is marked `long` are left to `unit`: they are about the logic here rather than the
-# versions below.
+# The attacks, the sandbox's own tests, the notebooks and what is marked `long` are left to `unit`: they are about the
+# logic here rather than the versions below.
 lowest: .venv-lowest/.ready dist/.built
 	.venv-lowest/bin/python -m pip install --quiet --force-reinstall --no-deps dist/*.whl
-	PYTHONSAFEPATH=1 .venv-lowest/bin/pytest $(PARALLEL) -m "not long" tests --ignore=tests/browser --ignore=tests/test_documents.py
+	PYTHONSAFEPATH=1 .venv-lowest/bin/pytest $(PARALLEL) -m "not long" tests --ignore=tests/browser --ignore=tests/sandbox --ignore=tests/test_documents.py
 
 rehearse: .venv/.dev        # what Binder does, without Docker
 	$(BIN)/python scripts/rehearse_binder.py
